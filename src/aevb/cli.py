@@ -1,0 +1,181 @@
+"""The `aevb` command: thin; every command calls one function of the library."""
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Annotated
+
+import torch
+import typer
+from tqdm import tqdm
+
+from aevb import compare as comparison
+from aevb import curves, data, experiments, figures, paths
+from aevb.train import Stopped, Training
+
+app = typer.Typer(
+    help="Reproduce Auto-Encoding Variational Bayes (arXiv:1312.6114).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SECONDS_BETWEEN_LINES = 15.0
+
+
+class Progress:
+    """A bar on a terminal; elsewhere, or where several runs share one, a line now and then."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        shared = "--jobserver" in os.environ.get("MAKEFLAGS", "")
+        self.on_terminal = sys.stderr.isatty() and not shared
+        self.bar = tqdm(disable=True)
+        self.what = ""
+
+    def __call__(self, what: str, end: int, training: Training) -> None:
+        """Show where `training` stands on its way to `end` samples."""
+        now = time.monotonic()
+        if what != self.what:
+            self.bar.close()
+            self.what = what
+            self.began = self.last_line = now
+            self.first = training.samples
+            self.bar = tqdm(
+                total=end,
+                initial=training.samples,
+                desc=f"{self.name}, {what}",
+                unit=" samples",
+                unit_scale=True,
+                dynamic_ncols=True,
+                disable=not self.on_terminal,
+            )
+        bound = f"bound {float(training.running_bound[0]):.1f} nats"
+        self.bar.set_postfix_str(bound, refresh=False)
+        self.bar.update(training.samples - self.bar.n)
+        if self.on_terminal or now - self.last_line < SECONDS_BETWEEN_LINES:
+            return
+        self.last_line = now
+        speed = (training.samples - self.first) / (now - self.began)
+        left = tqdm.format_interval((end - training.samples) / speed)
+        print(
+            f"{self.name}, {what}: {training.samples:,} of {end:,} samples, {bound}, "
+            f"{speed:,.0f} samples/s, {left} left",
+            flush=True,
+        )
+
+
+@app.command("data")
+def get_data(
+    available: Annotated[
+        bool, typer.Option(help="Only print the data sets that are here and whole.")
+    ] = False,
+) -> None:
+    """Get and verify MNIST and Frey Face. MNIST is needed; Frey Face may be left out."""
+    if available:
+        print(*data.available())
+        return
+    for name in ("mnist", "freyface"):
+        try:
+            for file in data.fetch(name):
+                print(f"{name}: {file} verified")
+        except data.DataError as error:
+            if name == "mnist":
+                raise
+            print(f"Frey Face is left out. {error}", file=sys.stderr)
+
+
+@app.command()
+def run(
+    names: Annotated[list[str], typer.Argument(help="Runs, such as mnist-nz20-aevb-seed0.")],
+    budget: Annotated[str, typer.Option(help="Samples, or 'paper'.")] = "1e6",
+    study: Annotated[str, typer.Option(help="Folder of the curve.")] = "figure2",
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting, such as optimiser=adam.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of this run.")] = 1,
+) -> None:
+    """Train runs to a budget, continuing from their checkpoints.
+
+    Several runs of one data set and algorithm (other seeds, other Nz) train as one stack.
+    """
+    runs = [experiments.parse(name, study, setting or ()) for name in names]
+    samples = experiments.budget_of(runs[0], budget)
+    torch.set_num_threads(threads)
+    stop = _StopOnSignal()
+    experiments.run_to(
+        runs,
+        samples,
+        data.load(runs[0].dataset),
+        device=torch.device(device),
+        report=Progress(runs[0].name),
+        stop_requested=stop.requested,
+    )
+    for one in runs:
+        curve = paths.curve(paths.local(), one.study, one.name)
+        last = curves.read(curve).iloc[-1]
+        print(
+            f"{one.name}: test bound {last.test:.2f} nats at {last.samples:,.0f} samples "
+            f"→ {curve.relative_to(paths.root())}"
+        )
+
+
+class _StopOnSignal:
+    """Turns an interrupt or a termination into a request to stop at the next safe point."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        self.received = number
+
+    def requested(self) -> bool:
+        return self.received is not None
+
+
+@app.command("runs")
+def list_runs(
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    dataset: Annotated[list[str] | None, typer.Option(help="Only these data sets.")] = None,
+) -> None:
+    """Print the names of the runs of Figure 2."""
+    for one in experiments.figure2(seed):
+        if not dataset or one.dataset in dataset:
+            print(one.name)
+
+
+@app.command("figures")
+def draw_figures() -> None:
+    """Draw every figure from curve files alone, as SVG and PNG, into results/local/figures."""
+    for file in figures.draw_all():
+        print(file.relative_to(paths.root()))
+
+
+@app.command()
+def compare(
+    budget: Annotated[str, typer.Option(help="Samples, or 'paper'.")] = "1e6",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Print our bounds beside the paper's, for every curve of Figure 2."""
+    print(comparison.report(budget, seed))
+
+
+def main() -> None:
+    """Run the command; what a user can mend is told in one line, without a traceback."""
+    try:
+        app()
+    except Stopped:
+        print("stopped; the same command continues from the checkpoint", file=sys.stderr)
+        sys.exit(130)
+    except (data.DataError, experiments.ConfigurationError, FileNotFoundError) as error:
+        print(f"aevb: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

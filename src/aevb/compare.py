@@ -1,0 +1,122 @@
+"""Ours against the paper's, and a fresh run against the published one: the tables, as numbers."""
+
+import pandas as pd
+
+from aevb import curves, experiments, paths
+
+
+def figure2(budget: str | float, seed: int = 0) -> pd.DataFrame:
+    """Our bounds beside the paper's for every curve of Figure 2, both at the same samples.
+
+    Args:
+        budget: samples, or `paper` for the right-hand edge of the paper's axes.
+        seed: of our runs.
+
+    Returns:
+        One row per run and split: `run`, `split`, `samples`, `ours`, `paper`, `difference` (ours
+        minus the paper's) in nats per datapoint, and `source` (local or published). A local curve
+        is taken where it reaches the budget, else the published one. `samples` is the curve's last
+        log point at or before the budget's end; runs without any curve have NaN there.
+    """
+    paper = curves.paper_figure2()
+    rows = []
+    for run in experiments.figure2(seed):
+        end = experiments.end_of(run, budget)
+        source, curve = _longest(run, end)
+        for split, column in curves.SPLITS.items():
+            row: dict[str, object] = {"run": run.name, "split": split, "source": source}
+            if curve is not None:
+                samples = curve[curve.samples <= end].samples.max()
+                theirs = curves.paper_curve(paper, run.dataset, run.nz, run.algorithm, split)
+                row |= {
+                    "samples": samples,
+                    "ours": curves.value_at(samples, curve, column),
+                    # The paper's last point lies a little before the edge of its axis.
+                    "paper": curves.value_at(
+                        min(samples, theirs.samples.max()),
+                        theirs.rename(columns={"lower_bound": column}),
+                        column,
+                    ),
+                }
+            rows.append(row)
+    columns = ["run", "split", "source", "samples", "ours", "paper"]
+    table = pd.DataFrame(rows, columns=columns)
+    table["difference"] = table.ours - table.paper
+    return table
+
+
+def _longest(run: experiments.Run, end: int) -> tuple[str, pd.DataFrame | None]:
+    """The local curve if it reaches `end` or the published one does not reach as far."""
+    found = {
+        name: curves.read(file)
+        for name, root in (("local", paths.local()), ("published", paths.published()))
+        if (file := paths.curve(root, run.study, run.name)).exists()
+    }
+    if not found:
+        return "none", None
+    source = max(found, key=lambda name: min(end, found[name].samples.max()))
+    return source, found[source]
+
+
+def prefixes(seed: int = 0) -> pd.DataFrame:
+    """How far fresh local runs are from the published runs of the same seed.
+
+    Returns:
+        One row per run that has both: `run`, `same_machine` (kind of processor, threads, precision
+        and PyTorch version agree, so that zero is expected) and `largest_difference`, in nats over
+        all common log points and columns.
+    """
+    rows = []
+    for run in experiments.figure2(seed):
+        files = [
+            paths.curve(root, run.study, run.name) for root in (paths.local(), paths.published())
+        ]
+        if not all(file.exists() for file in files):
+            continue
+        ours, published = (curves.read(file) for file in files)
+        a, b = (curves.read_manifest(file) for file in files)
+        same = all(a[key] == b[key] for key in ("hardware", "precision")) and (
+            a["versions"]["torch"] == b["versions"]["torch"]
+        )
+        columns = [column for column in published.columns if column != "samples"]
+        difference = curves.largest_difference(ours, published, columns)
+        rows.append({"run": run.name, "same_machine": same, "largest_difference": difference})
+    return pd.DataFrame(rows, columns=["run", "same_machine", "largest_difference"])
+
+
+def report(budget: str | float, seed: int = 0) -> str:
+    """What `make reproduce` prints at its end: the comparison, and anything left out."""
+    table = figure2(budget, seed)
+    here = table[table.source != "none"]
+    lines = [
+        "Lower bounds in nats per datapoint, ours against the paper's at the same samples:",
+        "",
+    ]
+    lines.append(
+        here.to_string(
+            index=False,
+            formatters={
+                "samples": "{:,.0f}".format,
+                "ours": "{:.1f}".format,
+                "paper": "{:.1f}".format,
+                "difference": "{:+.1f}".format,
+            },
+        )
+    )
+    against = prefixes(seed)
+    if not against.empty:
+        worst = against.sort_values("largest_difference").iloc[-1]
+        same = int(against.same_machine.sum())
+        lines += [
+            "",
+            f"{len(against)} local runs against the published runs of the same seed ({same} made "
+            "on the same kind of machine): largest difference "
+            f"{worst.largest_difference:.4f} nats, in {worst.run}.",
+        ]
+    missing = sorted(set(table[table.source == "none"].run))
+    if any(name.startswith("freyface") for name in missing):
+        lines += ["", "Left out: the Frey Face data could not be had, so the Frey Face panels show "
+                  "the paper's published curves only."]  # fmt: skip
+    if missing:
+        lines += ["", f"No curve yet for: {', '.join(missing)}."]
+    return "\n".join(lines)

@@ -1,0 +1,94 @@
+"""The curve file: its columns, writing, reading, and comparing with the paper and with other runs.
+
+A curve is a tidy CSV, one row per log point, and a JSON manifest of the same name beside it. Every
+value is in nats per datapoint, higher is better; results/README.md explains each column.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from aevb import paths
+
+# Our column for each split of the paper's figures.
+SPLITS = {"train": "train_running", "test": "test"}
+
+
+@contextmanager
+def atomic(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target`, renamed to it on success and removed on any failure."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write(target: Path, rows: Sequence[dict[str, float]], manifest: dict[str, Any]) -> None:
+    """Write a curve and its manifest, each whole or not at all."""
+    with atomic(target) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.7g")
+    with atomic(target.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def read(source: Path) -> pd.DataFrame:
+    """Read a curve, in the order of `samples`.
+
+    Raises:
+        FileNotFoundError: naming the file and the command that makes it.
+    """
+    if not source.exists():
+        raise FileNotFoundError(f"no curve at {source}; `aevb run {source.stem}` makes it")
+    return pd.read_csv(source)
+
+
+def read_manifest(source: Path) -> dict[str, Any]:
+    """Read the manifest beside the curve file `source`."""
+    manifest: dict[str, Any] = json.loads(source.with_suffix(".json").read_text())
+    return manifest
+
+
+def paper_figure2() -> pd.DataFrame:
+    """The paper's Figure 2 as numbers; results/paper/README.md describes the columns."""
+    return pd.read_csv(paths.paper() / "figure2.csv")
+
+
+def paper_curve(
+    paper: pd.DataFrame, dataset: str, nz: int, algorithm: str, split: str
+) -> pd.DataFrame:
+    """One curve of `paper_figure2`, in the order of `samples`."""
+    chosen = paper[
+        (paper.dataset == dataset)
+        & (paper.nz == nz)
+        & (paper.algorithm == algorithm)
+        & (paper.split == split)
+    ]
+    return chosen.sort_values("samples")
+
+
+def value_at(samples: float, curve: pd.DataFrame, column: str) -> float:
+    """A curve's value at `samples`, linear in log10(samples); NaN outside the curve."""
+    nan = float("nan")
+    x, y = np.log10(curve["samples"]), curve[column]
+    return float(np.interp(np.log10(samples), x, y, left=nan, right=nan))
+
+
+def largest_difference(a: pd.DataFrame, b: pd.DataFrame, columns: Sequence[str]) -> float:
+    """Largest absolute difference of two curves over their common log points, in nats.
+
+    NaN where they have none in common. Of two runs with the same seed on the same kind of machine
+    the shorter is a prefix of the longer, and this is zero.
+    """
+    both = a.merge(b, on="samples", suffixes=("_a", "_b"))
+    if both.empty:
+        return float("nan")
+    return max(float((both[f"{c}_a"] - both[f"{c}_b"]).abs().max()) for c in columns)

@@ -1,0 +1,449 @@
+"""The paper's runs as data: one frozen configuration per curve, budgets, step-size selection."""
+
+import math
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from aevb import curves, paths, provenance
+from aevb.data import Dataset
+from aevb.learners import Learner
+from aevb.learners.aevb import AEVB, lower_bound
+from aevb.learners.wake_sleep import WakeSleep
+from aevb.networks import (
+    Architecture,
+    Initialisation,
+    Model,
+    initial_parameters,
+    load_replicate,
+)
+from aevb.optim import Ascent, Optimisation
+from aevb.randomness import Streams, generator
+from aevb.train import Row, State, Training, last_log_point, train
+
+DatasetName = Literal["mnist", "freyface"]
+Algorithm = Literal["aevb", "wake-sleep"]
+
+DATASETS: dict[str, dict[str, Any]] = {
+    "mnist": {"likelihood": "bernoulli", "n_hidden": 500, "minibatch": 100},
+    # Every x of the paper's Frey Face curves is a multiple of 500.
+    "freyface": {"likelihood": "gaussian", "n_hidden": 200, "minibatch": 500},
+}
+NZ: dict[str, tuple[int, ...]] = {"mnist": (3, 5, 10, 20, 200), "freyface": (2, 5, 10, 20)}
+ALGORITHMS: tuple[Algorithm, ...] = ("aevb", "wake-sleep")
+PAPER_BUDGET = {"mnist": 2.5e8, "freyface": 1e8}
+
+# What is being done, the number of samples at which it ends, and the training.
+Report = Callable[[str, int, Training], None]
+
+
+def silent(_what: str, _end: int, _training: Training) -> None:
+    """Report nothing."""
+
+
+EVALUATED_TRAINING_POINTS = 10_000
+EVALUATION_ROWS = 1_000
+
+
+class ConfigurationError(ValueError):
+    """A setting or a run's name is not valid; the message says which and what is expected."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that determines a curve. An ablation is a `Run` with another setting.
+
+    Attributes:
+        study: folder of the curve below results/curves.
+        dataset: mnist or freyface.
+        nz: latent dimensions.
+        algorithm: aevb or wake-sleep.
+        seed: of all random streams.
+        likelihood: of the decoder.
+        n_hidden: hidden units of encoder and decoder.
+        minibatch: M, datapoints per update.
+        n_samples: L, samples of z per datapoint (AEVB).
+        estimator: SGVB estimator (AEVB).
+        init_std: standard deviation of initial parameters.
+        init_encoder_log_variance_std: the same for the encoder's log-variance head.
+        init_decoder_output_bias_std: the same for the decoder's output biases.
+        optimiser: adagrad or adam.
+        warmup: the first so many minibatches only feed the accumulators.
+        prior: precision of the Gaussian prior on weight matrices; 0 for none.
+        step_sizes: candidates for the global step size; with one there is no selection.
+        selection_window: samples after which the best candidate is chosen.
+    """
+
+    study: str = "figure2"
+    dataset: DatasetName = "mnist"
+    nz: Annotated[int, Field(ge=1)] = 20
+    algorithm: Algorithm = "aevb"
+    seed: Annotated[int, Field(ge=0)] = 0
+    likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
+    n_hidden: Annotated[int, Field(ge=1)] = 500
+    minibatch: Annotated[int, Field(ge=1)] = 100
+    n_samples: Annotated[int, Field(ge=1)] = 1
+    estimator: Literal["A", "B"] = "B"
+    init_std: Annotated[float, Field(ge=0)] = 0.01
+    init_encoder_log_variance_std: Annotated[float, Field(ge=0)] = 0.0
+    init_decoder_output_bias_std: Annotated[float, Field(ge=0)] = 0.0
+    optimiser: Literal["adagrad", "adam"] = "adagrad"
+    warmup: Annotated[int, Field(ge=0)] = 100
+    prior: Annotated[float, Field(ge=0)] = 1.0
+    step_sizes: Annotated[tuple[float, ...], Field(min_length=1)] = (0.01, 0.02, 0.1)
+    selection_window: Annotated[int, Field(ge=1)] = 100_000
+
+    @property
+    def name(self) -> str:
+        """Stable name of the curve within its study."""
+        return f"{self.dataset}-nz{self.nz}-{self.algorithm}-seed{self.seed}"
+
+
+def paper_run(dataset: DatasetName, nz: int, algorithm: Algorithm, seed: int = 0) -> Run:
+    """The run behind one curve of Figure 2."""
+    # The first author's library drew these for wake-sleep and left them at zero for AEVB.
+    own: dict[str, Any] = (
+        {"init_encoder_log_variance_std": 0.001, "init_decoder_output_bias_std": 0.01}
+        if algorithm == "wake-sleep"
+        else {}
+    )
+    return Run(dataset=dataset, nz=nz, algorithm=algorithm, seed=seed, **DATASETS[dataset], **own)
+
+
+def figure2(seed: int = 0) -> list[Run]:
+    """The 18 runs of Figure 2."""
+    return [
+        paper_run(dataset, nz, algorithm, seed)  # type: ignore[arg-type]
+        for dataset, latents in NZ.items()
+        for nz in latents
+        for algorithm in ALGORITHMS
+    ]
+
+
+def parse(name: str, study: str = "figure2", settings: Sequence[str] = ()) -> Run:
+    """The run called `name`, with `settings` such as `optimiser=adam` in place of the paper's.
+
+    Raises:
+        ConfigurationError: if the name or a setting is not valid, or if a run with other settings
+            than the paper's would take the place of a curve of Figure 2.
+    """
+    match = re.fullmatch(r"(mnist|freyface)-nz(\d+)-(aevb|wake-sleep)-seed(\d+)", name)
+    if match is None:
+        raise ConfigurationError(
+            f"no run is called {name!r}: expected <mnist|freyface>-nz<number>-<aevb|wake-sleep>"
+            "-seed<number>, for example mnist-nz20-aevb-seed0"
+        )
+    dataset, nz, algorithm, seed = match.groups()
+    run = paper_run(dataset, int(nz), algorithm, int(seed))  # type: ignore[arg-type]
+    values: dict[str, Any] = dict(setting.partition("=")[::2] for setting in settings)
+    if values and study == "figure2":
+        raise ConfigurationError("settings other than the paper's need a --study of their own")
+    if "step_sizes" in values:
+        values["step_sizes"] = values["step_sizes"].split(",")
+    fixed = {"study", "dataset", "nz", "algorithm", "seed"} & set(values)
+    unknown = set(values) - set(asdict(run))
+    if fixed or unknown:
+        raise ConfigurationError(
+            f"cannot set {', '.join(sorted(fixed | unknown))}: the settings are "
+            + ", ".join(sorted(set(asdict(run)) - {"study", "dataset", "nz", "algorithm", "seed"}))
+        )
+    try:
+        return TypeAdapter(Run).validate_python({**asdict(run), "study": study, **values})
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(problems) from None
+
+
+def budget_of(run: Run, budget: str | float) -> float:
+    """Samples that `budget` stands for: a number, or `paper` for the paper's right-hand edge.
+
+    Raises:
+        ConfigurationError: if it is neither, or is not positive.
+    """
+    if budget == "paper":
+        return PAPER_BUDGET[run.dataset]
+    try:
+        samples = float(budget)
+    except ValueError:
+        samples = 0.0
+    if not 0 < samples < float("inf"):
+        raise ConfigurationError(
+            f"budget {budget!r}: expected a positive number of samples, such as 1e6, or 'paper'"
+        )
+    return samples
+
+
+def end_of(run: Run, budget: str | float) -> int:
+    """The log point at which the run stops with this budget."""
+    return last_log_point(budget_of(run, budget), run.minibatch)
+
+
+def architecture(run: Run, dataset: Dataset) -> Architecture:
+    """Sizes of the run's networks for this data set."""
+    return Architecture(dataset.train.shape[1], run.n_hidden, run.nz, run.likelihood)
+
+
+def start(
+    runs: Sequence[Run], step_sizes: Sequence[float], dataset: Dataset, device: torch.device
+) -> Training:
+    """A stack of runs before its first update.
+
+    The runs may differ in seed, Nz and initial values alone.
+    """
+    one = runs[0]
+    architectures = [architecture(run, dataset) for run in runs]
+    model = Model(architectures)
+    for r, run in enumerate(runs):
+        initialisation = Initialisation(
+            run.init_std, run.init_encoder_log_variance_std, run.init_decoder_output_bias_std
+        )
+        parameters = initial_parameters(
+            architectures[r], initialisation, generator(run.seed, "initialisation")
+        )
+        load_replicate(dict(model.named_parameters()), r, parameters)
+    model.to(device)
+
+    def streams(purpose: str) -> Streams:
+        return Streams(
+            [generator(run.seed, purpose, device) for run in runs], [run.nz for run in runs]
+        )
+
+    def ascent(network: str) -> Ascent:
+        return Ascent(
+            {name: p for name, p in model.named_parameters() if name.startswith(network)},
+            Optimisation(one.optimiser, one.warmup, one.prior),
+            step_sizes,
+            one.minibatch / len(dataset.train),
+        )
+
+    learner: Learner
+    if one.algorithm == "aevb":
+        learner = AEVB(
+            model,
+            ascent(""),
+            streams("noise"),
+            n_samples=one.n_samples,
+            estimator=one.estimator,
+        )
+    else:
+        learner = WakeSleep(model, ascent("encoder"), ascent("decoder"), streams("noise"))
+    return Training(
+        learner, architectures, dataset.train.to(device), one.minibatch, streams("minibatches")
+    )
+
+
+@torch.no_grad()
+def evaluate(training: Training, runs: Sequence[Run], dataset: Dataset) -> list[Row]:
+    """Fresh estimates of the bound (estimator B, L = 1) for every run of a stack.
+
+    The noise depends on the seed and the number of samples seen, not on earlier evaluations.
+
+    Returns:
+        For each run the mean, in nats per datapoint, and its standard error on the first 10,000
+        training points (`train`), all test points (`test`) and the first 1000 of them
+        (`test_first1000`).
+    """
+    device = training.points.device
+    streams = Streams(
+        [generator(run.seed, f"evaluation at {training.samples}", device) for run in runs],
+        [run.nz for run in runs],
+    )
+
+    def bounds(points: torch.Tensor) -> torch.Tensor:
+        parts = [
+            lower_bound(training.learner.model, rows.expand(len(runs), *rows.shape), streams)
+            for rows in torch.split(points.to(device), EVALUATION_ROWS)
+        ]
+        return torch.cat(parts, 1).double()
+
+    train_bounds = bounds(dataset.train[:EVALUATED_TRAINING_POINTS])
+    test_bounds = bounds(dataset.test)
+    rows: list[Row] = [{} for _ in runs]
+    for column, values in {
+        "train": train_bounds,
+        "test": test_bounds,
+        "test_first1000": test_bounds[:, :1000],
+    }.items():
+        errors = values.std(1) / values.shape[1] ** 0.5
+        for row, mean, error in zip(rows, values.mean(1).tolist(), errors.tolist(), strict=True):
+            row[column], row[f"{column}_se"] = mean, error
+    return rows
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The paper's choice of a step size: "performance on the training set in the first few
+    iterations" (section 5).
+
+    Attributes:
+        step_size: the candidate with the highest score.
+        samples: training samples after which candidates were compared.
+        scores: `train_running` of each candidate there, nats per datapoint; null if it diverged.
+    """  # noqa: D205
+
+    step_size: float
+    samples: int
+    scores: dict[str, float | None]
+
+
+def select_step_sizes(
+    runs: Sequence[Run],
+    dataset: Dataset,
+    device: torch.device,
+    report: Report = silent,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> list[Selection]:
+    """Train a throw-away copy of every run with each candidate for a while; keep the best step.
+
+    Raises:
+        ArithmeticError: if no candidate gives a finite bound.
+    """
+    one = runs[0]
+    end = last_log_point(one.selection_window, one.minibatch)
+    scores: list[dict[float, float]] = [{} for _ in runs]
+    for step_size in one.step_sizes:
+        training = start(runs, [step_size] * len(runs), dataset, device)
+        train(
+            training,
+            end,
+            lambda t: [{} for _ in t.rows],
+            report=partial(report, f"trying step size {step_size}", end),
+            stop_requested=stop_requested,
+        )
+        for of_run, rows in zip(scores, training.rows, strict=True):
+            of_run[step_size] = rows[-1]["train_running"]
+    selections = []
+    for run, of_run in zip(runs, scores, strict=True):
+        finite = {step: score for step, score in of_run.items() if math.isfinite(score)}
+        if not finite:
+            raise ArithmeticError(
+                f"{run.name}: the bound is not finite at any of the step sizes {run.step_sizes}; "
+                "set smaller step_sizes"
+            )
+        selections.append(
+            Selection(
+                step_size=max(finite, key=finite.__getitem__),
+                samples=end,
+                scores={str(step): finite.get(step) for step in of_run},
+            )
+        )
+    return selections
+
+
+def run_to(
+    runs: Sequence[Run],
+    budget: float,
+    dataset: Dataset,
+    *,
+    device: torch.device | None = None,
+    report: Report = silent,
+    stop_requested: Callable[[], bool] = lambda: False,
+    seconds_between_checkpoints: float = 60.0,
+) -> None:
+    """Train a stack of runs to `budget` samples each, continuing from their checkpoints.
+
+    Writes each run's curve, manifest and checkpoint under results/local.
+
+    Args:
+        runs: of one data set and algorithm; they may differ in seed and Nz.
+        budget: samples of each run, from its beginning.
+        dataset: as loaded.
+        device: where to compute; the CPU by default.
+        report: called every few hundred updates with what is being done, the number of samples at
+            which that ends, and the training.
+        stop_requested: asked every few hundred updates.
+        seconds_between_checkpoints: how often a checkpoint is written between log points.
+
+    Raises:
+        ConfigurationError: if a checkpoint was made with other settings.
+        Stopped: when a stop was requested and the checkpoints are written.
+    """
+    device = device or torch.device("cpu")
+    saved = [_load_checkpoint(run) for run in runs]
+    states = [s for s in saved if s is not None]
+    if len(states) == len(runs):
+        selections = [Selection(**s["selection"]) for s in states]
+    elif not states:
+        selections = select_step_sizes(runs, dataset, device, report, stop_requested)
+    else:
+        raise ConfigurationError("some of these runs have a checkpoint and some have none")
+    training = start(runs, [s.step_size for s in selections], dataset, device)
+    if states:
+        training.load([s["training"] for s in states])
+    seconds = max((s["seconds"] for s in states), default=0.0)
+    clock = time.monotonic()
+
+    def save(training: Training) -> None:
+        for r, run in enumerate(runs):
+            elapsed = seconds + time.monotonic() - clock
+            state = training.state(r)
+            _save_checkpoint(
+                run, {"training": state, "selection": asdict(selections[r]), "seconds": elapsed}
+            )
+            manifest = _manifest(run, dataset, device, selections[r], state, elapsed)
+            curves.write(paths.curve(paths.local(), run.study, run.name), state["rows"], manifest)
+
+    train(
+        training,
+        budget,
+        lambda t: evaluate(t, runs, dataset),
+        checkpoint=save,
+        report=partial(report, "training", last_log_point(budget, runs[0].minibatch)),
+        stop_requested=stop_requested,
+        seconds_between_checkpoints=seconds_between_checkpoints,
+    )
+
+
+def _manifest(
+    run: Run,
+    dataset: Dataset,
+    device: torch.device,
+    selection: Selection,
+    state: State,
+    seconds: float,
+) -> dict[str, Any]:
+    configuration = asdict(run)
+    return {
+        "name": run.name,
+        "command": f"aevb run {run.name} --budget {state['rows'][-1]['samples']:g}",
+        "configuration": configuration,
+        "configuration_sha256": provenance.digest(configuration),
+        "step_size_selection": {
+            **asdict(selection),
+            "criterion": "highest mean minibatch bound since the previous log point",
+        },
+        "samples": state["rows"][-1]["samples"],
+        "wall_seconds": round(seconds, 1),
+        "samples_per_second": round(state["samples"] / seconds),
+        "precision": "float32",
+        "hardware": provenance.hardware(device),
+        "versions": provenance.versions(),
+        "data_sha256": dataset.checksums,
+        "commit": provenance.commit(),
+        "unit": "nats per datapoint",
+    }
+
+
+def _save_checkpoint(run: Run, content: dict[str, Any]) -> None:
+    with curves.atomic(paths.checkpoint(run.study, run.name)) as temporary:
+        torch.save({**content, "configuration_sha256": provenance.digest(asdict(run))}, temporary)
+
+
+def _load_checkpoint(run: Run) -> dict[str, Any] | None:
+    source = paths.checkpoint(run.study, run.name)
+    if not source.exists():
+        return None
+    content: dict[str, Any] = torch.load(source, weights_only=True)
+    if content["configuration_sha256"] != provenance.digest(asdict(run)):
+        raise ConfigurationError(
+            f"{source} was made with other settings than those of {run.name} in study {run.study}: "
+            "use another --study, or delete that file to start again"
+        )
+    return content

@@ -1,0 +1,40 @@
+"""One file per algorithm, each the pseudo-code of its paper made executable."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from torch import Tensor
+
+from aevb.networks import Model
+from aevb.optim import Ascent
+from aevb.randomness import Streams
+
+
+class Learner(Protocol):
+    """What the training loop knows of an algorithm."""
+
+    @property
+    def model(self) -> Model:
+        """The networks of the stack."""
+        ...
+
+    @property
+    def ascents(self) -> Mapping[str, Ascent]:
+        """What moves the parameters, by what it moves."""
+        ...
+
+    @property
+    def noise(self) -> Streams:
+        """The streams of the algorithm's own randomness."""
+        ...
+
+    def step(self, x: Tensor) -> Tensor:
+        """Update the parameters from one minibatch.
+
+        Args:
+            x: images, `(replicates, minibatch, pixels)`.
+
+        Returns:
+            The minibatch's bound before the update, `(replicates,)`, nats per datapoint.
+        """
+        ...

@@ -1,0 +1,132 @@
+"""Stochastic gradient ascent on log likelihood plus log prior: Adagrad with a warm-up, or Adam."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.optim.adagrad import adagrad
+from torch.optim.adam import adam
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How gradients move parameters.
+
+    Attributes:
+        algorithm: Adagrad as in the paper, or Adam (its default decay rates) for comparison.
+        warmup: the first so many minibatches only feed the accumulators; nothing moves.
+        prior: precision of the zero-mean Gaussian prior on weight matrices (MAP); 0 for none.
+    """
+
+    algorithm: Literal["adagrad", "adam"] = "adagrad"
+    warmup: int = 100
+    prior: float = 1.0
+
+
+# What each algorithm remembers of a parameter, and where it starts. An Adagrad accumulator that
+# starts at 1e-8 is a 1e-8 inside the square root.
+ACCUMULATORS = {"adagrad": {"squares": 1e-8}, "adam": {"mean": 0.0, "squares": 0.0}}
+ADAM_DECAY, ADAM_EPSILON = (0.9, 0.999), 1e-8
+
+
+class Ascent:
+    """Moves one set of parameters uphill, every replicate with its own step size.
+
+    The gradient is that of a minibatch *sum* of M log likelihoods. The prior is shared by all N
+    datapoints, so it enters scaled by M / N, as −(M/N) w on weight matrices.
+
+    Args:
+        parameters: by name, `(replicates, ...)`; biases are those whose name ends so.
+        optimisation: algorithm, warm-up and prior.
+        step_sizes: global step size of each replicate.
+        minibatch_share: M / N.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Tensor],
+        optimisation: Optimisation,
+        step_sizes: Sequence[float],
+        minibatch_share: float,
+    ) -> None:
+        self.parameters = dict(parameters)
+        self.optimisation = optimisation
+        self.step_sizes = list(step_sizes)
+        self.updates = 0
+        self.accumulators = {
+            key: {name: torch.full_like(p, start) for name, p in parameters.items()}
+            for key, start in ACCUMULATORS[optimisation.algorithm].items()
+        }
+        self._decay = {
+            name: 0.0 if name.endswith("bias") else optimisation.prior * minibatch_share
+            for name in parameters
+        }
+        self._rule = self._fused if self._device.type == "cpu" else self._plain
+
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self.parameters.values())).device
+
+    def climb(self, objective: Tensor) -> None:
+        """One update along the gradient of a scalar: the objective summed over all replicates."""
+        gradients = torch.autograd.grad(objective, list(self.parameters.values()))
+        self.ascend(dict(zip(self.parameters, gradients, strict=True)))
+
+    def ascend(self, gradients: Mapping[str, Tensor]) -> None:
+        """One update from the gradients of all parameters, by name, `(replicates, ...)`."""
+        self.updates += 1
+        with torch.no_grad():
+            self._rule(gradients)
+
+    def _current_step_sizes(self) -> list[float]:
+        warm = self.updates > self.optimisation.warmup
+        return self.step_sizes if warm else [0.0] * len(self.step_sizes)
+
+    def _plain(self, gradients: Mapping[str, Tensor]) -> None:
+        """The two rules as their papers state them, on whole stacks."""
+        step = torch.tensor(self._current_step_sizes(), device=self._device)[:, None, None]
+        for name, p in self.parameters.items():
+            g = gradients[name] - self._decay[name] * p
+            memory = {key: values[name] for key, values in self.accumulators.items()}
+            if self.optimisation.algorithm == "adagrad":
+                memory["squares"] += g * g
+                p += step * g / memory["squares"].sqrt()
+            else:
+                b1, b2 = ADAM_DECAY
+                memory["mean"].lerp_(g, 1 - b1)
+                memory["squares"].lerp_(g * g, 1 - b2)
+                mean = memory["mean"] / (1 - b1**self.updates)
+                squares = memory["squares"] / (1 - b2**self.updates)
+                p += step * mean / (squares.sqrt() + ADAM_EPSILON)
+
+    def _fused(self, gradients: Mapping[str, Tensor]) -> None:
+        """The same in PyTorch's fused CPU kernels, which read and write every tensor once.
+
+        For the 0.8 M parameters of an MNIST model 0.3 ms instead of 1.0 ms; one replicate at a
+        time, since a kernel takes one step size.
+        """
+        for r, step in enumerate(self._current_step_sizes()):
+            for decay in set(self._decay.values()):
+                names = [name for name, d in self._decay.items() if d == decay]
+                p = [self.parameters[name].detach()[r] for name in names]
+                g = [gradients[name][r] for name in names]
+                memory = {
+                    key: [values[name][r] for name in names]
+                    for key, values in self.accumulators.items()
+                }
+                # The kernels count updates in a tensor beside each parameter.
+                count = [torch.tensor(float(self.updates - 1)) for _ in names]
+                if self.optimisation.algorithm == "adagrad":
+                    adagrad(
+                        p, g, memory["squares"], count,
+                        fused=True, maximize=True, lr=step, weight_decay=decay,
+                        lr_decay=0.0, eps=0.0,
+                    )  # fmt: skip
+                else:
+                    adam(
+                        p, g, memory["mean"], memory["squares"], [], count,
+                        fused=True, maximize=True, lr=step, weight_decay=decay,
+                        amsgrad=False, beta1=ADAM_DECAY[0], beta2=ADAM_DECAY[1], eps=ADAM_EPSILON,
+                    )  # fmt: skip

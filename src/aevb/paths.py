@@ -1,0 +1,53 @@
+"""Where things lie: the one module that knows the project's folders."""
+
+from pathlib import Path
+
+
+def root() -> Path:
+    """The project's folder: the nearest with results/paper, from the current one upwards.
+
+    Raises:
+        FileNotFoundError: outside a checkout of the project.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "results" / "paper").is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"no results/paper in {here} or above it: run aevb inside a checkout of the project"
+    )
+
+
+def data() -> Path:
+    """Where downloaded data sets are kept; ignored by git."""
+    return root() / "data"
+
+
+def paper() -> Path:
+    """The paper's own curves."""
+    return root() / "results" / "paper"
+
+
+def published() -> Path:
+    """Published results: committed and citable."""
+    return root() / "results"
+
+
+def local() -> Path:
+    """Results of runs on this machine, in the layout of `published`; ignored by git."""
+    return root() / "results" / "local"
+
+
+def curve(results: Path, study: str, name: str) -> Path:
+    """The curve of run `name` of `study` below `published()` or `local()`; manifest beside it."""
+    return results / "curves" / study / f"{name}.csv"
+
+
+def checkpoint(study: str, name: str) -> Path:
+    """The checkpoint of a local run."""
+    return local() / "checkpoints" / study / f"{name}.pt"
+
+
+def figure(results: Path, name: str, suffix: str) -> Path:
+    """A rendered figure; `suffix` is svg or png."""
+    return results / "figures" / f"{name}.{suffix}"

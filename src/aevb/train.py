@@ -1,0 +1,206 @@
+"""The training loop: minibatches, log points, checkpoints. Knows no algorithm by name.
+
+Training is on-line and has no schedule, so a short run is an exact prefix of a long one with the
+same seed: a budget is only a stopping point.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aevb.learners import Learner
+from aevb.networks import Architecture, load_replicate, parameter_shapes
+from aevb.randomness import Streams
+
+LOG_POINTS_PER_DECADE = 20
+UPDATES_BETWEEN_REPORTS = 200
+
+Row = dict[str, float]
+State = dict[str, Any]
+
+
+class Stopped(Exception):
+    """The user or the machine asked the run to end; its checkpoint has been written."""
+
+
+def log_points(minibatch: int) -> Iterator[int]:
+    """Sample counts at which a curve has a point.
+
+    Evenly spaced in log10(samples), 20 a decade, rounded to whole minibatches, without repeats;
+    the first after one minibatch. Without end.
+    """
+    previous, k = 0, 0
+    while True:
+        point = max(1, round(10 ** (k / LOG_POINTS_PER_DECADE) / minibatch)) * minibatch
+        if point > previous:
+            yield point
+        previous, k = point, k + 1
+
+
+def last_log_point(budget: float, minibatch: int) -> int:
+    """The first log point at or beyond `budget` samples: where a run with that budget stops."""
+    return next(point for point in log_points(minibatch) if point >= budget)
+
+
+class Training:
+    """A stack of runs under way.
+
+    Args:
+        learner: the algorithm, holding the stack's networks.
+        architectures: of each replicate.
+        points: training images `(n, pixels)`, on the learner's device.
+        minibatch: M, datapoints per update, drawn uniformly with replacement.
+        order: the stream of minibatch indices.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        architectures: Sequence[Architecture],
+        points: Tensor,
+        minibatch: int,
+        order: Streams,
+    ) -> None:
+        self.learner, self.points, self.minibatch, self.order = learner, points, minibatch, order
+        self._shapes = [parameter_shapes(a) for a in architectures]
+        self.samples = 0
+        self.rows: list[list[Row]] = [[] for _ in architectures]
+        self._running_sum = torch.zeros(len(architectures), dtype=torch.float64)
+        self._running_updates = 0
+
+    @property
+    def replicates(self) -> int:
+        """Number of runs in the stack."""
+        return len(self._shapes)
+
+    @property
+    def running_bound(self) -> Tensor:
+        """Mean minibatch bound since the last log point, `(replicates,)`, nats per datapoint.
+
+        This is the train curve of the paper's figures.
+        """
+        return self._running_sum / max(self._running_updates, 1)
+
+    def advance(self, updates: int) -> None:
+        """Train on the next `updates` minibatches."""
+        total = torch.zeros(self.replicates, device=self.points.device, dtype=torch.float64)
+        for _ in range(updates):
+            x = self.points[self.order.indices(self.minibatch, len(self.points))]
+            total += self.learner.step(x)
+        self._running_sum += total.cpu()
+        self._running_updates += updates
+        self.samples += updates * self.minibatch
+
+    def log(self, evaluations: Sequence[Row]) -> None:
+        """Append a curve point to every run and start a new running average."""
+        for rows, running, evaluation in zip(
+            self.rows, self.running_bound.tolist(), evaluations, strict=True
+        ):
+            rows.append({"samples": self.samples, "train_running": running, **evaluation})
+        self._running_sum.zero_()
+        self._running_updates = 0
+
+    def state(self, replicate: int) -> State:
+        """Everything that the rest of one run depends on, padding removed, on the CPU."""
+
+        def own(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            shapes = self._shapes[replicate]
+            return {
+                name: value.detach()[replicate][tuple(slice(n) for n in shapes[name])].cpu().clone()
+                for name, value in values.items()
+            }
+
+        return {
+            "samples": self.samples,
+            "rows": [dict(row) for row in self.rows[replicate]],
+            "running_sum": self._running_sum[replicate].item(),
+            "running_updates": self._running_updates,
+            "parameters": own(dict(self.learner.model.named_parameters())),
+            "ascents": {
+                key: {
+                    "updates": ascent.updates,
+                    "accumulators": {k: own(v) for k, v in ascent.accumulators.items()},
+                }
+                for key, ascent in self.learner.ascents.items()
+            },
+            "streams": {
+                "minibatches": self.order.generators[replicate].get_state(),
+                "noise": self.learner.noise.generators[replicate].get_state(),
+            },
+        }
+
+    def load(self, states: Sequence[State]) -> None:
+        """Continue from what `state` returned for each run.
+
+        Raises:
+            ValueError: if the runs do not all stand at the same number of samples.
+        """
+        if len({state["samples"] for state in states}) != 1:
+            raise ValueError("runs can train as one stack only from the same number of samples")
+        for r, state in enumerate(states):
+            self.samples = state["samples"]
+            self.rows[r] = [dict(row) for row in state["rows"]]
+            self._running_sum[r] = state["running_sum"]
+            self._running_updates = state["running_updates"]
+            load_replicate(dict(self.learner.model.named_parameters()), r, state["parameters"])
+            for key, ascent in self.learner.ascents.items():
+                ascent.updates = state["ascents"][key]["updates"]
+                for name, values in state["ascents"][key]["accumulators"].items():
+                    load_replicate(ascent.accumulators[name], r, values)
+            self.order.generators[r].set_state(state["streams"]["minibatches"])
+            self.learner.noise.generators[r].set_state(state["streams"]["noise"])
+
+
+def train(
+    training: Training,
+    budget: float,
+    evaluate: Callable[[Training], Sequence[Row]],
+    *,
+    report: Callable[[Training], None] = lambda _: None,
+    checkpoint: Callable[[Training], None] = lambda _: None,
+    seconds_between_checkpoints: float = 60.0,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train to the first log point at or beyond `budget` samples.
+
+    Args:
+        training: where to start from; moved in place.
+        budget: samples of each run, from its beginning.
+        evaluate: called at every log point; a row of further columns for each run.
+        report: called every few hundred updates, for progress.
+        checkpoint: called at every log point, and between them when the last is some time ago.
+        seconds_between_checkpoints: how long that time is.
+        stop_requested: asked every few hundred updates.
+
+    Raises:
+        Stopped: after a checkpoint, when a stop was requested.
+    """
+    last_checkpoint = time.monotonic()
+
+    def save() -> None:
+        nonlocal last_checkpoint
+        checkpoint(training)
+        last_checkpoint = time.monotonic()
+
+    end = last_log_point(budget, training.minibatch)
+    for point in log_points(training.minibatch):
+        if point > end:
+            return
+        if training.rows[0] and training.rows[0][-1]["samples"] >= point:
+            continue
+        while training.samples < point:
+            left = math.ceil((point - training.samples) / training.minibatch)
+            training.advance(min(left, UPDATES_BETWEEN_REPORTS))
+            report(training)
+            if stop_requested():
+                save()
+                raise Stopped
+            if time.monotonic() - last_checkpoint > seconds_between_checkpoints:
+                save()
+        training.log(evaluate(training))
+        if point == end or time.monotonic() - last_checkpoint > seconds_between_checkpoints:
+            save()
