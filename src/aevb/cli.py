@@ -68,15 +68,8 @@ class Progress:
 
 
 @app.command("data")
-def get_data(
-    available: Annotated[
-        bool, typer.Option(help="Only print the data sets that are here and whole.")
-    ] = False,
-) -> None:
+def get_data() -> None:
     """Get and verify MNIST and Frey Face. MNIST is needed; Frey Face may be left out."""
-    if available:
-        print(*data.available())
-        return
     for name in ("mnist", "freyface"):
         try:
             for file in data.fetch(name):
@@ -141,12 +134,11 @@ class _StopOnSignal:
 @app.command("runs")
 def list_runs(
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    dataset: Annotated[list[str] | None, typer.Option(help="Only these data sets.")] = None,
+    available: Annotated[bool, typer.Option(help="Only those whose data are here.")] = False,
 ) -> None:
     """Print the names of the runs of Figure 2."""
-    for one in experiments.figure2(seed):
-        if not dataset or one.dataset in dataset:
-            print(one.name)
+    here = data.available() if available else experiments.NZ
+    print(*(one.name for one in experiments.figure2(seed) if one.dataset in here), sep="\n")
 
 
 @app.command("figures")

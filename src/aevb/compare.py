@@ -5,12 +5,13 @@ import pandas as pd
 from aevb import curves, experiments, paths
 
 
-def figure2(budget: str | float, seed: int = 0) -> pd.DataFrame:
+def figure2(budget: str | float, seed: int = 0, *, local: bool = True) -> pd.DataFrame:
     """Our bounds beside the paper's for every curve of Figure 2, both at the same samples.
 
     Args:
         budget: samples, or `paper` for the right-hand edge of the paper's axes.
         seed: of our runs.
+        local: whether the runs of this machine count, or the published ones alone.
 
     Returns:
         One row per run and split: `run`, `split`, `samples`, `ours`, `paper`, `difference` (ours
@@ -22,7 +23,7 @@ def figure2(budget: str | float, seed: int = 0) -> pd.DataFrame:
     rows = []
     for run in experiments.figure2(seed):
         end = experiments.end_of(run, budget)
-        source, curve = _longest(run, end)
+        source, curve = _longest(run, end, local)
         for split, column in curves.SPLITS.items():
             row: dict[str, object] = {"run": run.name, "split": split, "source": source}
             if curve is not None:
@@ -45,12 +46,13 @@ def figure2(budget: str | float, seed: int = 0) -> pd.DataFrame:
     return table
 
 
-def _longest(run: experiments.Run, end: int) -> tuple[str, pd.DataFrame | None]:
+def _longest(run: experiments.Run, end: int, with_local: bool) -> tuple[str, pd.DataFrame | None]:
     """The local curve if it reaches `end` or the published one does not reach as far."""
     found = {
         name: curves.read(file)
         for name, root in (("local", paths.local()), ("published", paths.published()))
-        if (file := paths.curve(root, run.study, run.name)).exists()
+        if (name == "published" or with_local)
+        and (file := paths.curve(root, run.study, run.name)).exists()
     }
     if not found:
         return "none", None

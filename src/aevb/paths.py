@@ -6,16 +6,10 @@ from pathlib import Path
 def root() -> Path:
     """The project's folder: the nearest with results/paper, from the current one upwards.
 
-    Raises:
-        FileNotFoundError: outside a checkout of the project.
+    Outside a checkout of the project it is the current directory.
     """
     here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "results" / "paper").is_dir():
-            return folder
-    raise FileNotFoundError(
-        f"no results/paper in {here} or above it: run aevb inside a checkout of the project"
-    )
+    return next((f for f in (here, *here.parents) if (f / "results" / "paper").is_dir()), here)
 
 
 def data() -> Path:

@@ -1,0 +1,96 @@
+# Reproduce Auto-Encoding Variational Bayes. `make help` lists the targets.
+
+PYTHON ?= python3
+BUDGET ?= 1e6
+SEED   ?= 0
+# A launcher in front of every training run, for example LAUNCH="srun --cpus-per-task=1".
+LAUNCH ?=
+# Training runs at a time, where make is called without -j: one a core, each of one thread.
+JOBS   ?= $(shell getconf _NPROCESSORS_ONLN)
+
+# A directory with data files of your own is looked at before anything is downloaded.
+ifneq ($(wildcard ../shared/data),)
+AEVB_DATA ?= $(abspath ../shared/data)
+endif
+export AEVB_DATA
+
+# One run is one thread: several runs side by side use the cores better than one run on all.
+export OMP_NUM_THREADS = 1
+export MKL_NUM_THREADS = 1
+
+BIN       := .venv/bin
+AEVB      := $(BIN)/aevb
+CHAPTERS  := $(wildcard book/chapters/*.md)
+NOTEBOOKS := $(CHAPTERS:book/chapters/%.md=book/notebooks/%.ipynb)
+LIBRARY   := $(shell find src/aevb -name '*.py')
+RUNS       = $(shell $(AEVB) runs --seed $(SEED) --available)
+PARALLEL   = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: help reproduce env data train chapters figures book compare publish test lint clean
+
+help: ## list the targets
+	@echo "make reproduce               everything: data, 18 training runs, chapters, figures, book"
+	@echo "make reproduce BUDGET=1e7    continue those runs to 10 million samples (or BUDGET=paper)"
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo
+	@echo "Variables: BUDGET=$(BUDGET) SEED=$(SEED) JOBS=$(JOBS) PYTHON=$(PYTHON) LAUNCH=$(LAUNCH)"
+	@echo "           AEVB_DATA=$(AEVB_DATA)"
+
+reproduce: data ## all of it, from nothing to the book
+	+@$(MAKE) --no-print-directory $(PARALLEL) train
+	+@$(MAKE) --no-print-directory figures
+	+@$(MAKE) --no-print-directory book
+	@$(AEVB) compare --budget $(BUDGET) --seed $(SEED)
+
+env: $(BIN)/.ready ## create the Python environment in .venv
+
+$(BIN)/.ready: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or later is needed, this is %d.%d: make PYTHON=python3.12" % v[:2])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	@touch $@
+
+data: $(BIN)/.ready ## get and verify MNIST and Frey Face
+	$(AEVB) data
+
+# The names of the runs are known once there is an environment, so training is a make of its own.
+train: $(BIN)/.ready ## train the 18 runs of Figure 2 to BUDGET samples
+	+@$(MAKE) --no-print-directory $(PARALLEL) $(RUNS:%=results/local/done/$(BUDGET)/%)
+
+results/local/done/$(BUDGET)/%: | $(BIN)/.ready
+	$(LAUNCH) $(AEVB) run $* --budget $(BUDGET)
+	@mkdir -p $(@D) && touch $@
+
+figures: $(BIN)/.ready ## draw every figure from the curve files
+	$(AEVB) figures
+
+chapters: $(NOTEBOOKS) ## execute the chapters that are out of date
+
+book/notebooks/%.ipynb: book/chapters/%.md $(LIBRARY) $(wildcard results/curves/*/*) | $(BIN)/.ready
+	$(BIN)/python book/build.py execute $<
+
+book: $(BIN)/.ready ## build the HTML book from what is there, without training
+	$(BIN)/python book/build.py html
+
+compare: $(BIN)/.ready ## print our bounds beside the paper's
+	@$(AEVB) compare --budget $(BUDGET) --seed $(SEED)
+
+publish: $(BIN)/.ready ## copy local curves and figures to where published results lie
+	cp results/local/curves/figure2/* results/curves/figure2/
+	mkdir -p results/figures && cp results/local/figures/* results/figures/
+
+lint: $(BIN)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: $(BIN)/.ready lint ## pass every test: style, types, mathematics, runs, book
+	$(BIN)/python -m pytest
+
+clean: ## remove what was built; data, environment and results stay
+	rm -rf book/_build build .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,34 @@
+"""What every test shares: one thread, and honest skipping."""
+
+import os
+from collections.abc import Generator
+
+import pytest
+import torch
+
+from aevb import data
+
+# Tests may be skipped for want of these alone; anything else that CI skips is a failure.
+CI_MAY_LACK = ("needs a CUDA device",)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "data(name): needs the files of that data set")
+    torch.set_num_threads(1)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("data"):
+        if marker.args[0] not in data.available():
+            pytest.skip(f"needs the {marker.args[0]} data: run `make data`, or set AEVB_DATA")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and os.environ.get("CI") and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not reason.startswith(CI_MAY_LACK):
+            report.outcome = "failed"
+            report.longrepr = f"CI may not skip this test: {reason}"
+    return report

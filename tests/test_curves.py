@@ -1,0 +1,70 @@
+"""Curve files: written whole, read back, compared."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from aevb import curves
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "curve.csv"
+    target.write_text("old")
+
+    def interrupted() -> None:
+        with curves.atomic(target) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "curve.csv"
+    rows = [{"samples": 100, "test": -543.4321}, {"samples": 251_188_600, "test": -97.5}]
+    curves.write(target, rows, {"name": "curve"})
+    assert curves.read(target).to_dict("records") == rows
+    assert curves.read_manifest(target) == json.loads('{"name": "curve"}')
+
+
+def test_a_missing_curve_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="aevb run mnist-nz3-aevb-seed0"):
+        curves.read(tmp_path / "mnist-nz3-aevb-seed0.csv")
+
+
+def test_values_are_interpolated_in_log_samples_and_not_beyond_the_curve() -> None:
+    curve = pd.DataFrame({"samples": [1e2, 1e4], "test": [-500.0, -100.0]})
+    assert curves.value_at(1e3, curve, "test") == pytest.approx(-300)
+    assert curves.value_at(1e4, curve, "test") == -100
+    assert pd.isna(curves.value_at(1e5, curve, "test"))
+    assert pd.isna(curves.value_at(10, curve, "test"))
+
+
+def test_the_difference_of_two_curves_is_over_their_common_points() -> None:
+    a = pd.DataFrame({"samples": [1, 2, 3], "test": [0.0, 1.0, 2.0], "train": [0.0, 0.0, 0.0]})
+    b = pd.DataFrame({"samples": [2, 3, 4], "test": [1.5, 2.0, 9.0], "train": [0.0, -0.25, 9.0]})
+    assert curves.largest_difference(a, b, ["test", "train"]) == 0.5
+    assert curves.largest_difference(a, b, ["train"]) == 0.25
+    assert pd.isna(curves.largest_difference(a, b.tail(1), ["test"]))
+
+
+def test_the_papers_curves_end_where_its_figure_shows() -> None:
+    """The right-hand edge of Figure 2 as read off its panels, to their printed precision."""
+    paper = curves.paper_figure2()
+    end = {"mnist": 2.5e8, "freyface": 1e8}
+    for (dataset, nz, algorithm, split), bound in {
+        ("mnist", 3, "aevb", "train"): -128.1,
+        ("mnist", 20, "aevb", "test"): -99.5,
+        ("mnist", 200, "wake-sleep", "test"): -103.7,
+        ("freyface", 10, "aevb", "train"): 1462.6,
+        ("freyface", 2, "wake-sleep", "test"): 569.1,
+    }.items():
+        curve = curves.paper_curve(paper, dataset, nz, algorithm, split)
+        assert curve.samples.is_monotonic_increasing
+        last = min(end[dataset], curve.samples.max())
+        assert curves.value_at(last, curve, "lower_bound") == pytest.approx(bound, abs=0.5)

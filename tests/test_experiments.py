@@ -1,0 +1,203 @@
+"""Runs as data: names, settings, budgets, step-size selection, and what a run leaves on disk."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from aevb import curves, experiments, paths
+from aevb.data import Dataset
+from aevb.experiments import ConfigurationError, Run
+from aevb.train import Stopped
+
+TINY = Run(study="test", n_hidden=8, nz=2, minibatch=10, warmup=5, selection_window=500, seed=3)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project that the test runs in."""
+    (tmp_path / "results" / "paper").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    pixels = torch.rand(120, 12, generator=torch.Generator().manual_seed(0))
+    return Dataset(
+        "mnist", pixels[:80], pixels[80:90], pixels[90:], (3, 4), checksums={"a file": "its digest"}
+    )
+
+
+def curve_file(run: Run) -> Path:
+    return paths.curve(paths.local(), run.study, run.name)
+
+
+def test_figure2_is_the_eighteen_runs_of_the_paper() -> None:
+    runs = experiments.figure2()
+    paper = curves.paper_figure2()
+    panels = set(paper[["dataset", "nz", "algorithm"]].itertuples(index=False, name=None))
+    assert {(run.dataset, run.nz, run.algorithm) for run in runs} == panels
+    assert len(runs) == len(panels) == 18
+    assert {run.minibatch for run in runs if run.dataset == "mnist"} == {100}
+    assert {run.minibatch for run in runs if run.dataset == "freyface"} == {500}
+    assert {run.n_hidden for run in runs if run.dataset == "freyface"} == {200}
+    assert all(run.step_sizes == (0.01, 0.02, 0.1) for run in runs)
+
+
+@pytest.mark.parametrize("run", experiments.figure2(seed=4), ids=lambda run: run.name)
+def test_a_name_says_which_run_it_is(run: Run) -> None:
+    assert experiments.parse(run.name) == run
+
+
+@pytest.mark.parametrize(
+    "name", ["mnist", "mnist-nz20-aevb", "cifar-nz2-aevb-seed0", "mnist-nz0-aevb-seed0"]
+)
+def test_a_wrong_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError):
+        experiments.parse(name)
+
+
+def test_an_ablation_is_a_configuration() -> None:
+    run = experiments.parse(
+        "mnist-nz20-aevb-seed0", "adam", ["optimiser=adam", "step_sizes=0.001,0.002", "warmup=0"]
+    )
+    expected = replace(
+        experiments.paper_run("mnist", 20, "aevb"),
+        study="adam",
+        optimiser="adam",
+        step_sizes=(0.001, 0.002),
+        warmup=0,
+    )
+    assert run == expected
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("optimiser=sgd", "optimiser"),
+        ("minibatch=0", "minibatch"),
+        ("minibatch=many", "minibatch"),
+        ("momentum=1", "momentum"),
+        ("seed=1", "seed"),
+    ],
+)
+def test_a_wrong_setting_is_named(setting: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        experiments.parse("mnist-nz20-aevb-seed0", "other", [setting])
+
+
+def test_other_settings_cannot_take_the_place_of_a_curve_of_the_paper() -> None:
+    with pytest.raises(ConfigurationError, match="--study"):
+        experiments.parse("mnist-nz20-aevb-seed0", settings=["optimiser=adam"])
+
+
+def test_budgets() -> None:
+    mnist, frey = (experiments.paper_run(name, 5, "aevb") for name in ("mnist", "freyface"))  # type: ignore[arg-type]
+    assert experiments.budget_of(mnist, "1e7") == 1e7
+    assert experiments.budget_of(mnist, "paper") == 2.5e8
+    assert experiments.budget_of(frey, "paper") == 1e8
+    for wrong in ("much", "-5", "0", "inf", "nan"):
+        with pytest.raises(ConfigurationError, match="budget"):
+            experiments.budget_of(mnist, wrong)
+
+
+def test_the_best_step_size_in_the_window_is_selected(dataset: Dataset) -> None:
+    run = replace(TINY, step_sizes=(1e-6, 0.05, 1e-5))
+    (selection,) = experiments.select_step_sizes([run], dataset, torch.device("cpu"))
+    assert selection.step_size == 0.05
+    scores = {float(step): score for step, score in selection.scores.items()}
+    assert set(scores) == set(run.step_sizes)
+    assert max(scores, key=lambda step: scores[step] or 0.0) == 0.05
+
+
+def test_a_step_size_that_diverges_is_never_selected(dataset: Dataset) -> None:
+    run = replace(TINY, likelihood="gaussian", step_sizes=(1e3, 0.01))
+    (selection,) = experiments.select_step_sizes([run], dataset, torch.device("cpu"))
+    assert selection.step_size == 0.01
+    assert selection.scores["1000.0"] is None
+
+
+def test_a_run_without_any_finite_step_size_says_so(dataset: Dataset) -> None:
+    run = replace(TINY, likelihood="gaussian", step_sizes=(1e3,))
+    with pytest.raises(ArithmeticError, match="step_sizes"):
+        experiments.select_step_sizes([run], dataset, torch.device("cpu"))
+
+
+def test_a_run_leaves_a_curve_and_a_manifest(project: Path, dataset: Dataset) -> None:
+    experiments.run_to([TINY], 1000, dataset)
+    curve = curves.read(curve_file(TINY))
+    assert list(curve.columns) == [
+        "samples", "train_running", "train", "train_se", "test", "test_se",
+        "test_first1000", "test_first1000_se",
+    ]  # fmt: skip
+    assert curve.samples.iloc[0] == 10
+    assert curve.samples.iloc[-1] == 1000
+    assert curve.notna().all().all()
+    manifest = curves.read_manifest(curve_file(TINY))
+    assert manifest["configuration"] == {**asdict(TINY), "step_sizes": list(TINY.step_sizes)}
+    assert manifest["step_size_selection"]["step_size"] in TINY.step_sizes
+    assert set(manifest["step_size_selection"]["scores"]) == {"0.01", "0.02", "0.1"}
+    assert manifest["data_sha256"] == {"a file": "its digest"}
+    assert manifest["samples"] == 1000
+    assert manifest["versions"]["torch"] == torch.__version__
+    assert not list(project.rglob("*.part"))
+
+
+def test_a_larger_budget_continues(project: Path, dataset: Dataset) -> None:
+    experiments.run_to([TINY], 1000, dataset)
+    short = curves.read(curve_file(TINY))
+    experiments.run_to([TINY], 3000, dataset)
+    continued = curves.read(curve_file(TINY))
+    paths.checkpoint(TINY.study, TINY.name).unlink()
+    experiments.run_to([TINY], 3000, dataset)
+    whole = curves.read(curve_file(TINY))
+    pd.testing.assert_frame_equal(continued, whole, check_exact=True)
+    pd.testing.assert_frame_equal(whole.iloc[: len(short)], short, check_exact=True)
+
+
+def test_a_budget_that_is_reached_changes_nothing(project: Path, dataset: Dataset) -> None:
+    experiments.run_to([TINY], 1000, dataset)
+    before = curve_file(TINY).read_bytes()
+    experiments.run_to([TINY], 500, dataset)
+    assert curve_file(TINY).read_bytes() == before
+
+
+def test_a_stopped_run_continues_where_it_stopped(
+    project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aevb.train.UPDATES_BETWEEN_REPORTS", 5)
+    experiments.run_to([TINY], 9000, dataset)
+    whole = curve_file(TINY).read_bytes()
+    paths.checkpoint(TINY.study, TINY.name).unlink()
+    curve_file(TINY).unlink()
+    calls = 0
+
+    def stop_after_a_while() -> bool:
+        nonlocal calls
+        calls += 1
+        return calls > 3 * 20 + 100
+
+    with pytest.raises(Stopped):
+        experiments.run_to([TINY], 9000, dataset, stop_requested=stop_after_a_while)
+    assert curves.read(curve_file(TINY)).samples.iloc[-1] < 9000
+    experiments.run_to([TINY], 9000, dataset)
+    assert curve_file(TINY).read_bytes() == whole
+
+
+def test_a_checkpoint_of_other_settings_is_not_continued(project: Path, dataset: Dataset) -> None:
+    experiments.run_to([TINY], 500, dataset)
+    with pytest.raises(ConfigurationError, match="other settings"):
+        experiments.run_to([replace(TINY, warmup=7)], 1000, dataset)
+
+
+def test_several_runs_train_as_one_stack(project: Path, dataset: Dataset) -> None:
+    runs = [TINY, replace(TINY, nz=4), replace(TINY, seed=9)]
+    experiments.run_to(runs, 600, dataset)
+    together = [curves.read(curve_file(run)) for run in runs]
+    for run, curve in zip(runs, together, strict=True):
+        paths.checkpoint(run.study, run.name).unlink()
+        experiments.run_to([run], 600, dataset)
+        pd.testing.assert_frame_equal(curves.read(curve_file(run)), curve, rtol=1e-4)
