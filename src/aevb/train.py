@@ -89,7 +89,9 @@ class Training:
         """Train on the next `updates` minibatches."""
         total = torch.zeros(self.replicates, device=self.points.device, dtype=torch.float64)
         for _ in range(updates):
-            x = self.points[self.order.indices(self.minibatch, len(self.points))]
+            indices = self.order.indices(self.minibatch, len(self.points))
+            # index_select copies rows five times as fast as indexing with a tensor does.
+            x = self.points.index_select(0, indices.flatten()).view(*indices.shape, -1)
             total += self.learner.step(x)
         self._running_sum += total.cpu()
         self._running_updates += updates
