@@ -1,0 +1,124 @@
+"""What make calls, in what order, and what it does not do again: with stand-ins for the tools."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+STAND_IN = """#!/bin/sh
+echo "$(basename $0) $*" >> calls
+case "$1" in
+    runs) echo a-run; echo another-run ;;
+    run) case "$BROKEN" in "$2") exit 1 ;; esac ;;
+esac
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project whose environment is there, made of stand-ins that note how they are called."""
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "book" / "chapters").mkdir(parents=True)
+    (tmp_path / "book" / "chapters" / "a-chapter.md").touch()
+    tools = tmp_path / ".venv" / "bin"
+    tools.mkdir(parents=True)
+    for name in ("aevb", "python", "ruff", "mypy"):
+        (tools / name).write_text(STAND_IN)
+        (tools / name).chmod(0o755)
+    (tools / ".ready").touch()
+    return tmp_path
+
+
+def make(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=project,
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def calls(project: Path) -> list[str]:
+    log = project / "calls"
+    lines = log.read_text().splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return lines
+
+
+def test_help_lists_every_documented_target(project: Path) -> None:
+    told = make(project, "help").stdout
+    for target in ("reproduce", "data", "train", "figures", "chapters", "book", "test", "clean"):
+        assert f"\n  {target} " in told
+    assert calls(project) == []
+
+
+def test_reproduce_goes_from_data_to_the_table(project: Path) -> None:
+    result = make(project, "reproduce", "BUDGET=1e7", "JOBS=1")
+    assert result.returncode == 0, result.stderr
+    made = calls(project)
+    assert made == [
+        "aevb data",
+        "aevb runs --seed 0 --available",
+        "aevb run a-run --budget 1e7",
+        "aevb run another-run --budget 1e7",
+        "aevb figures",
+        "python book/build.py execute book/chapters/a-chapter.md",
+        "python book/build.py html",
+        "aevb compare --budget 1e7 --seed 0",
+    ]
+
+
+def test_a_finished_run_is_not_run_again_and_a_larger_budget_is(project: Path) -> None:
+    make(project, "train", "BUDGET=1e6")
+    calls(project)
+    make(project, "train", "BUDGET=1e6")
+    assert not [call for call in calls(project) if call.startswith("aevb run ")]
+    make(project, "train", "BUDGET=1e7")
+    assert "aevb run a-run --budget 1e7" in calls(project)
+
+
+def test_a_failed_run_fails_the_whole_and_is_tried_again(project: Path) -> None:
+    failed = make(project, "train", "-k", BROKEN="a-run")
+    assert failed.returncode != 0
+    calls(project)
+    assert make(project, "train").returncode == 0
+    made = calls(project)
+    assert "aevb run a-run --budget 1e6" in made
+    assert "aevb run another-run --budget 1e6" not in made
+
+
+def test_a_launcher_stands_before_every_run(project: Path) -> None:
+    make(project, "train", "LAUNCH=env LAUNCHED=1")
+    told = make(project, "train", "BUDGET=2e6", "LAUNCH=env LAUNCHED=1").stdout
+    assert "env LAUNCHED=1 .venv/bin/aevb run a-run --budget 2e6" in told
+
+
+@pytest.mark.parametrize("arguments", [("-j2",), ("JOBS=2",)])
+def test_runs_train_side_by_side(project: Path, arguments: tuple[str, ...]) -> None:
+    aevb = project / ".venv" / "bin" / "aevb"
+    # Each of the two runs waits for the other to have begun.
+    aevb.write_text(
+        STAND_IN + 'case "$1" in run) touch "began-$2"; n=0; '
+        "until [ -e began-a-run ] && [ -e began-another-run ]; do "
+        "n=$((n+1)); [ $n -lt 100 ] || exit 1; sleep 0.05; done ;; esac\n"
+    )
+    result = make(project, "train", *arguments)
+    assert result.returncode == 0, result.stderr
+
+
+def test_an_old_python_is_told_so(project: Path) -> None:
+    (project / ".venv" / "bin" / ".ready").unlink()
+    old = project / "python3.9"
+    old.write_text("#!/bin/sh\necho 'Python 3.11 or later is needed' >&2; exit 1\n")
+    old.chmod(0o755)
+    result = make(project, "env", f"PYTHON={old}")
+    assert result.returncode != 0
+    assert not (project / ".venv" / "bin" / ".ready").exists()
