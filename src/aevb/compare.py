@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from aevb import curves, experiments, paths
+from aevb import curves, data, experiments, paths
 
 
 def figure2(budget: str | float, seed: int = 0, *, local: bool = True) -> pd.DataFrame:
@@ -115,10 +115,9 @@ def report(budget: str | float, seed: int = 0) -> str:
             "on the same kind of machine): largest difference "
             f"{worst.largest_difference:.4f} nats, in {worst.run}.",
         ]
-    missing = sorted(set(table[table.source == "none"].run))
-    if any(name.startswith("freyface") for name in missing):
+    if "freyface" not in data.available():
         lines += ["", "Left out: the Frey Face data could not be had, so the Frey Face panels show "
-                  "the paper's published curves only."]  # fmt: skip
-    if missing:
+                  "the published curves only. `aevb data` says where to get them."]  # fmt: skip
+    if missing := sorted(set(table[table.source == "none"].run)):
         lines += ["", f"No curve yet for: {', '.join(missing)}."]
     return "\n".join(lines)

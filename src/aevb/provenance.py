@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -41,16 +40,19 @@ def _processor() -> str:
 
 
 def commit() -> str | None:
-    """The commit of this source tree, with `-dirty` if src/ differs from it; None outside git."""
+    """The commit of this source, with `-dirty` if the library differs from it; None outside git."""
     source = Path(__file__).parent
-    try:
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
-            cwd=source,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
+            ["git", *arguments], cwd=source, capture_output=True, text=True, check=False
+        )
+
+    try:
+        head = git("rev-parse", "HEAD")
+    except FileNotFoundError:  # no git on this machine
         return None
+    if head.returncode != 0:
+        return None
+    changed = git("diff", "--quiet", "HEAD", "--", ".").returncode != 0
+    return head.stdout.strip() + ("-dirty" if changed else "")

@@ -1,0 +1,130 @@
+"""The tables that say how far we are from the paper and from the published runs."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from aevb import compare, curves, data, experiments, figures, paths, provenance
+
+RUN = experiments.paper_run("mnist", 20, "aevb")
+MANIFEST = {"hardware": {"device": "cpu"}, "precision": "float32", "versions": {"torch": "2"}}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with the paper's curves and none of ours."""
+    paper = tmp_path / "results" / "paper"
+    paper.mkdir(parents=True)
+    paper.joinpath("figure2.csv").write_bytes((paths.paper() / "figure2.csv").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data, "available", lambda: ["mnist", "freyface"])
+    return tmp_path
+
+
+def put(root: Path, last: int, shift: float = 0.0, **manifest: object) -> None:
+    """A curve of `RUN`: a straight line in log10(samples), up to `last` samples."""
+    points = [s for s in (100, 10**5, 10**6, 10**7) if s <= last]
+    rows = [
+        {"samples": s, **dict.fromkeys(("train_running", "train", "test"), shift - 200 + k)}
+        for k, s in enumerate(points)
+    ]
+    curves.write(paths.curve(root, RUN.study, RUN.name), rows, {**MANIFEST, **manifest})
+
+
+def row_of(table: pd.DataFrame, split: str) -> pd.Series:
+    (row,) = (r for _, r in table.iterrows() if (r.run, r.split) == (RUN.name, split))
+    return row
+
+
+def test_ours_and_the_papers_are_read_at_the_same_samples(project: Path) -> None:
+    put(paths.local(), 10**6)
+    row = row_of(compare.figure2("1e6"), "test")
+    paper = curves.paper_curve(curves.paper_figure2(), "mnist", 20, "aevb", "test")
+    assert row.samples == 10**6
+    assert row.ours == -198
+    assert row.paper == curves.value_at(10**6, paper, "lower_bound")
+    assert row.difference == row.ours - row.paper
+    assert row.source == "local"
+
+
+def test_the_curve_that_reaches_further_is_taken(project: Path) -> None:
+    put(paths.published(), 10**7)
+    put(paths.local(), 10**6, shift=0.5)
+    assert row_of(compare.figure2("1e7"), "test").source == "published"
+    assert row_of(compare.figure2("1e6"), "test").source == "local"
+    assert row_of(compare.figure2("1e6", local=False), "test").source == "published"
+
+
+def test_beyond_our_curve_the_last_point_is_compared(project: Path) -> None:
+    put(paths.local(), 10**6)
+    assert row_of(compare.figure2("paper"), "train").samples == 10**6
+
+
+def test_a_fresh_run_is_compared_with_the_published_one(project: Path) -> None:
+    put(paths.published(), 10**7)
+    put(paths.local(), 10**6)
+    assert compare.prefixes().to_dict("records") == [
+        {"run": RUN.name, "same_machine": True, "largest_difference": 0.0}
+    ]
+    put(paths.local(), 10**6, shift=0.5, hardware={"device": "cuda"})
+    assert compare.prefixes().to_dict("records") == [
+        {"run": RUN.name, "same_machine": False, "largest_difference": 0.5}
+    ]
+    assert "0.5000 nats" in compare.report("1e6")
+
+
+def test_the_report_says_what_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(paths.local(), 10**6)
+    told = compare.report("1e6")
+    assert RUN.name in told
+    assert "mnist-nz3-wake-sleep-seed0" in told.split("No curve yet for:")[1]
+    assert "Left out" not in told
+    monkeypatch.setattr(data, "available", lambda: ["mnist"])
+    assert "Frey Face panels show the published curves only" in compare.report("1e6")
+
+
+def test_figure2_draws_nine_panels_and_every_curve_of_the_paper(project: Path) -> None:
+    put(paths.published(), 10**7)
+    put(paths.local(), 10**6)
+    drawn = figures.figure2()
+    panels = [ax for ax in drawn.axes if ax.get_title()]
+    assert len(panels) == 9
+    theirs = curves.paper_figure2()
+    lines = [line for ax in panels for line in ax.get_lines() if line.get_alpha() == 0.3]
+    assert len(lines) == 36
+    assert sum(np.size(line.get_xdata()) for line in lines) == len(theirs)
+    (panel,) = (
+        ax for ax in panels if ax.get_title().endswith("=20$") and "MNIST" in ax.get_title()
+    )
+    # Two splits of the published curve, two of the local run beside it, four of the paper.
+    assert len(panel.get_lines()) == 8
+    without_local = figures.figure2(local=False)
+    assert sum(len(ax.get_lines()) for ax in without_local.axes) == 36 + 2
+
+
+def test_figures_are_the_same_bytes_every_time_and_say_what_made_them(project: Path) -> None:
+    put(paths.published(), 10**7)
+    first = {file: file.read_bytes() for file in figures.draw_all()}
+    assert {file.suffix for file in first} == {".svg", ".png"}
+    assert {file: file.read_bytes() for file in figures.draw_all()} == first
+    assert all(b"aevb figures" in content for content in first.values())
+
+
+def test_published_curves_are_what_the_code_says() -> None:
+    """Every published curve of Figure 2 comes from the configuration that is in the code now."""
+    files = sorted((paths.published() / "curves" / "figure2").glob("*.csv"))
+    names = {file.stem for file in files}
+    assert {run.name for run in experiments.figure2()} <= names
+    for file in files:
+        run = experiments.parse(file.stem)
+        manifest = curves.read_manifest(file)
+        assert manifest["configuration"] == json.loads(json.dumps(asdict(run)))
+        assert manifest["configuration_sha256"] == provenance.digest(asdict(run))
+        curve = curves.read(file)
+        assert curve.samples.iloc[-1] == manifest["samples"]
+        assert curve.samples.is_monotonic_increasing
+        assert not manifest["commit"].endswith("-dirty")
