@@ -121,7 +121,7 @@ def test_a_step_size_that_diverges_is_never_selected(dataset: Dataset) -> None:
 
 
 def test_a_run_without_any_finite_step_size_says_so(dataset: Dataset) -> None:
-    run = replace(TINY, likelihood="gaussian", step_sizes=(1e3,))
+    run = replace(TINY, likelihood="gaussian", step_sizes=(1e3, 1e4))
     with pytest.raises(ArithmeticError, match="step_sizes"):
         experiments.select_step_sizes([run], dataset, torch.device("cpu"))
 

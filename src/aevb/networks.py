@@ -6,7 +6,7 @@ whose Nz is below the stack's is padded with latent dimensions whose weights are
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -17,25 +17,31 @@ from aevb.distributions import Bernoulli, DiagonalGaussian
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of one model: the same hidden layer in encoder and decoder (section 5)."""
+    """Sizes of one model: the same hidden layer in encoder and decoder (section 5).
+
+    `log_variance_factor` multiplies the weights of the encoder's log-variance head. A small one
+    slows that head down under Adagrad, whose steps do not depend on the scale of a gradient.
+    """
 
     n_pixels: int
     n_hidden: int
     nz: int
     likelihood: Literal["bernoulli", "gaussian"]
+    log_variance_factor: float = 1.0
 
 
 class StackedLinear(nn.Module):
-    """y = x W + b, one W and b per replicate."""
+    """y = factor · x W + b, one W and b per replicate; the factor is fixed."""
 
-    def __init__(self, replicates: int, n_in: int, n_out: int) -> None:
+    def __init__(self, replicates: int, n_in: int, n_out: int, factor: float = 1.0) -> None:
         super().__init__()
+        self.factor = factor
         self.weight = nn.Parameter(torch.zeros(replicates, n_in, n_out))
         self.bias = nn.Parameter(torch.zeros(replicates, 1, n_out))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(replicates, rows, n_in)` to `(replicates, rows, n_out)`."""
-        return torch.baddbmm(self.bias, x, self.weight)
+        return torch.baddbmm(self.bias, x, self.weight, alpha=self.factor)
 
 
 class Encoder(nn.Module):
@@ -45,16 +51,19 @@ class Encoder(nn.Module):
         n_pixels: pixels of an image.
         n_hidden: hidden units.
         nz: latent dimensions of each replicate.
+        log_variance_factor: see `Architecture`.
     """
 
     active: Tensor | None
 
-    def __init__(self, n_pixels: int, n_hidden: int, nz: Sequence[int]) -> None:
+    def __init__(
+        self, n_pixels: int, n_hidden: int, nz: Sequence[int], log_variance_factor: float = 1.0
+    ) -> None:
         super().__init__()
         replicates, widest = len(nz), max(nz)
         self.hidden = StackedLinear(replicates, n_pixels, n_hidden)
         self.mean = StackedLinear(replicates, n_hidden, widest)
-        self.log_variance = StackedLinear(replicates, n_hidden, widest)
+        self.log_variance = StackedLinear(replicates, n_hidden, widest, log_variance_factor)
         # A padding dimension has q(z|x) = p(z) = N(0, 1) and passes no gradient.
         padded = min(nz) < widest
         active = torch.arange(widest) < torch.tensor(nz)[:, None, None] if padded else None
@@ -113,13 +122,13 @@ class Model(nn.Module):
 
     def __init__(self, architectures: Sequence[Architecture]) -> None:
         super().__init__()
-        shapes = {(a.n_pixels, a.n_hidden, a.likelihood) for a in architectures}
+        shapes = {replace(a, nz=0) for a in architectures}
         if len(shapes) != 1:
             raise ValueError(f"only models that differ in nz alone can be stacked, not {shapes}")
-        n_pixels, n_hidden, likelihood = shapes.pop()
+        shape = shapes.pop()
         self.nz = [a.nz for a in architectures]
-        self.encoder = Encoder(n_pixels, n_hidden, self.nz)
-        self.decoder: Decoder = DECODERS[likelihood](n_pixels, n_hidden, self.nz)
+        self.encoder = Encoder(shape.n_pixels, shape.n_hidden, self.nz, shape.log_variance_factor)
+        self.decoder: Decoder = DECODERS[shape.likelihood](shape.n_pixels, shape.n_hidden, self.nz)
 
 
 def load_replicate(
