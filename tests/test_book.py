@@ -1,0 +1,172 @@
+"""The book's sources, its executed notebooks, and the command that executes them."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import pytest
+import yaml  # type: ignore[import-untyped]
+from sphinx_external_toc.parsing import parse_toc_yaml
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
+CHAPTERS = sorted(BOOK.glob("chapters/*.md"))
+NOTEBOOKS = sorted(BOOK.glob("notebooks/*.ipynb"))
+MACHINE = re.compile(
+    r"/(home|root|tmp|Users|private|var|work|scratch)/\w|ipykernel_\d|site-packages"
+)
+
+CHAPTER = """---
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+
+# A chapter
+
+```{code-cell} ipython3
+:tags: [hide-input]
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import matplotlib_inline.backend_inline
+
+mpl.rcParams["svg.hashsalt"] = "test"
+matplotlib_inline.backend_inline.set_matplotlib_formats("svg", metadata={"Date": None})
+```
+
+```{code-cell} ipython3
+plt.plot([0, 1])
+plt.show()
+```
+"""
+
+
+def cell(code: str) -> str:
+    return f"\n```{{code-cell}} ipython3\n{code}\n```\n"
+
+
+def execute(chapter: Path, output: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BOOK / "build.py"), "execute", str(chapter), str(output)]
+    return subprocess.run(command, cwd=chapter.parent, capture_output=True, text=True, check=False)
+
+
+def read(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+
+
+def test_toc_names_every_chapter_and_only_files_that_exist() -> None:
+    pages = list(parse_toc_yaml(BOOK / "_toc.yml"))
+    assert pages[0] == "intro"
+    assert {p for p in pages if p.startswith("notebooks/")} == {
+        f"notebooks/{chapter.stem}" for chapter in CHAPTERS
+    }
+    for page in pages:
+        assert (BOOK / f"{page}.md").exists() or (BOOK / f"{page}.ipynb").exists()
+
+
+def test_config_works_offline() -> None:
+    config = yaml.safe_load((BOOK / "_config.yml").read_text())
+    sphinx = config["sphinx"]["config"]
+    assert config["execute"]["execute_notebooks"] == "off"
+    assert config["only_build_toc_files"] is True
+    assert "sphinx_thebe" not in sphinx["extensions"]
+    assert "sphinx.ext.intersphinx" not in sphinx["extensions"]
+    assert (BOOK / "assets" / sphinx["mathjax_path"]).is_file()
+    assert (BOOK / config["html"]["favicon"]).is_file()
+    for path in [*config["bibtex_bibfiles"], *sphinx["html_static_path"]]:
+        assert (BOOK / path).exists()
+    assert not (BOOK / "_static").exists(), "Jupyter Book would put its scripts on every page"
+
+
+def test_mathjax_brings_its_licence_and_names_no_cdn() -> None:
+    mathjax = BOOK / "assets" / "mathjax"
+    assert "Apache License" in (mathjax / "LICENSE").read_text()
+    for script in mathjax.rglob("*.js"):
+        assert not re.search("cdn|unpkg", script.read_text()), script
+
+
+def test_every_chapter_is_executed() -> None:
+    assert [n.stem for n in NOTEBOOKS] == [c.stem for c in CHAPTERS]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_is_its_chapter_executed(notebook: Path) -> None:
+    source = jupytext.read(BOOK / "chapters" / f"{notebook.stem}.md")
+    executed = read(notebook)
+    assert [(c.cell_type, c.source) for c in executed.cells] == [
+        (c.cell_type, c.source) for c in source.cells
+    ], f"out of date: python book/build.py execute book/chapters/{notebook.stem}.md"
+    assert [c.metadata for c in executed.cells] == [c.metadata for c in source.cells]
+    code = [c for c in executed.cells if c.cell_type == "code"]
+    assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
+    for output in (output for c in code for output in c.outputs):
+        assert output.output_type != "error"
+        assert output.get("name") != "stderr"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_holds_nothing_of_one_machine_or_run(notebook: Path) -> None:
+    content = read(notebook)
+    nbformat.validate(content)
+    assert content.metadata == {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    assert [c.id for c in content.cells] == [f"cell-{i}" for i in range(len(content.cells))]
+    for c in content.cells:
+        for output in c.get("outputs", []):
+            # base64 may hold anything
+            texts = {k: v for k, v in output.get("data", {}).items() if k != "image/png"}
+            assert not MACHINE.search(json.dumps([output.get("text"), texts]))
+            assert "<dc:date>" not in texts.get("image/svg+xml", "")
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_figures_say_what_they_show(notebook: Path) -> None:
+    for c in read(notebook).cells:
+        if any("image/svg+xml" in o.get("data", {}) for o in c.get("outputs", [])):
+            assert c.metadata.get("mystnb", {}).get("image", {}).get("alt"), c.source
+
+
+def test_executing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    chapter = tmp_path / "tiny.md"
+    chapter.write_text(CHAPTER + cell("from pathlib import Path\nprint(Path.cwd().name)"))
+    outputs = [tmp_path / "here" / "tiny.ipynb", tmp_path / "there" / "here" / "tiny.ipynb"]
+    for output in outputs:
+        done = execute(chapter, output)
+        assert done.returncode == 0, done.stderr
+        assert [p.name for p in output.parent.iterdir()] == ["tiny.ipynb"]
+    first, second = (output.read_bytes() for output in outputs)
+    assert first == second
+    assert b"image/svg+xml" in first
+    assert b'"here\\n"' in first, "cells run where the notebook lies"
+    assert b"papermill" not in first
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint"),
+    [
+        pytest.param("1 / 0", "ZeroDivisionError: division by zero", id="error"),
+        pytest.param("import warnings; warnings.warn('careful')", "careful", id="warning"),
+        pytest.param("print(object())", "a memory address", id="address"),
+        pytest.param("import sys; print(sys.executable)", "a path of this machine", id="path"),
+    ],
+)
+def test_a_failing_chapter_says_where_and_leaves_the_old_notebook(
+    tmp_path: Path, code: str, complaint: str
+) -> None:
+    chapter, output = tmp_path / "broken.md", tmp_path / "broken.ipynb"
+    chapter.write_text("# Broken\n" + cell("fine = 1") + "\nThen:\n" + cell(code))
+    output.write_text("the old notebook")
+    done = execute(chapter, output)
+    assert done.returncode == 1
+    assert "broken.md, cell 3" in done.stderr
+    assert complaint in done.stderr
+    assert output.read_text() == "the old notebook"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["broken.ipynb", "broken.md"]
