@@ -95,7 +95,7 @@ def test_other_settings_cannot_take_the_place_of_a_curve_of_the_paper() -> None:
 
 
 def test_budgets() -> None:
-    mnist, frey = (experiments.paper_run(name, 5, "aevb") for name in ("mnist", "freyface"))  # type: ignore[arg-type]
+    mnist, frey = (experiments.paper_run(name, 5, "aevb") for name in ("mnist", "freyface"))
     assert experiments.budget_of(mnist, "1e7") == 1e7
     assert experiments.budget_of(mnist, "paper") == 2.5e8
     assert experiments.budget_of(frey, "paper") == 1e8

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from aevb.randomness import Streams
@@ -40,7 +41,7 @@ class DiagonalGaussian(NamedTuple):
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density of `x`, `(..., dimensions)`; returns `(...)`, nats per datapoint."""
         log_prob: Tensor = _GaussianLogProb.apply(  # type: ignore[no-untyped-call]
-            x, self.mean, self.log_variance
+            *torch.broadcast_tensors(x, self.mean, self.log_variance)  # type: ignore[no-untyped-call]
         )
         return log_prob
 
@@ -70,6 +71,7 @@ class _GaussianLogProb(torch.autograd.Function):
         return -0.5 * (squared.sum(-1) + log_variance.sum(-1) + x.shape[-1] * LOG_2PI)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         weighted, squared = ctx.saved_tensors
         g = upstream[0].unsqueeze(-1)
@@ -92,7 +94,7 @@ class Bernoulli(NamedTuple):
         """X log y + (1 - x) log(1 - y), summed over pixels, for y = sigmoid(logits).
 
         Grey pixels in [0, 1] are taken as they are (soft targets), as the paper's code took them.
-        Written in the logits, x·l − softplus(l), which neither overflows nor loses precision.
+        Written in the logits, x·l − softplus(l), which does not overflow.
 
         Args:
             x: pixels, `(..., pixels)`.

@@ -52,6 +52,9 @@ EVALUATED_TRAINING_POINTS = 10_000
 EVALUATION_ROWS = 1_000
 
 
+CPU = torch.device("cpu")
+
+
 class ConfigurationError(ValueError):
     """A setting or a run's name is not valid; the message says which and what is expected."""
 
@@ -198,7 +201,10 @@ def architecture(run: Run, dataset: Dataset) -> Architecture:
 
 
 def start(
-    runs: Sequence[Run], step_sizes: Sequence[float], dataset: Dataset, device: torch.device
+    runs: Sequence[Run],
+    step_sizes: Sequence[float],
+    dataset: Dataset,
+    device: torch.device = CPU,
 ) -> Training:
     """A stack of runs before its first update.
 
@@ -303,7 +309,7 @@ class Selection:
 def select_step_sizes(
     runs: Sequence[Run],
     dataset: Dataset,
-    device: torch.device,
+    device: torch.device = CPU,
     report: Report = silent,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> list[Selection]:
@@ -353,7 +359,7 @@ def run_to(
     budget: float,
     dataset: Dataset,
     *,
-    device: torch.device | None = None,
+    device: torch.device = CPU,
     report: Report = silent,
     stop_requested: Callable[[], bool] = lambda: False,
     seconds_between_checkpoints: float = 60.0,
@@ -376,7 +382,6 @@ def run_to(
         ConfigurationError: if a checkpoint was made with other settings.
         Stopped: when a stop was requested and the checkpoints are written.
     """
-    device = device or torch.device("cpu")
     saved = [_load_checkpoint(run) for run in runs]
     states = [s for s in saved if s is not None]
     if len(states) == len(runs):

@@ -65,19 +65,26 @@ def figure2(*, local: bool = True) -> Figure:
     """
     use_style()
     paper = curves.paper_figure2()
-    figure = Figure(figsize=(13, 5.6))
-    axes = figure.subplots(2, 5)
-    axes[1, 4].set_axis_off()
-    for row, (dataset, panels) in zip(axes, FIGURE2.items(), strict=True):
-        for ax, nz in zip(row, panels.nz, strict=False):
+    figure = Figure(figsize=(9, 10.5))
+    # Two rows of three panels for each data set; MNIST leaves one place, Frey Face two.
+    places = iter(figure.subplots(4, 3).flat)
+    for row, (dataset, panels) in enumerate(FIGURE2.items()):
+        for k in range(6):
+            ax = next(places)
+            if k >= len(panels.nz):
+                ax.set_axis_off()
+                if row == 0:
+                    ax.legend(handles=_legend(local), loc="center")
+                continue
+            nz = panels.nz[k]
             ax.set(xscale="log", xlim=panels.samples, ylim=panels.bound)
             ax.set_title(f"{panels.title}, $N_\\mathbf{{z}}={nz}$")
+            if k % 3 == 0:
+                ax.set_ylabel("Lower bound\n(nats per datapoint)")
+            if k + 3 >= len(panels.nz):
+                ax.set_xlabel("Training samples evaluated")
             for algorithm in COLOURS:
                 _draw_curves(ax, paper, dataset, nz, algorithm, local)
-        row[0].set_ylabel("Lower bound (nats per datapoint)")
-    for ax in (*axes[1, :4], axes[0, 4]):
-        ax.set_xlabel("Training samples evaluated")
-    axes[1, 4].legend(handles=_legend(), loc="center left")
     return figure
 
 
@@ -100,7 +107,7 @@ def _draw_curves(
             ax.plot(ours.samples, ours[curves.SPLITS[split]], ".", color=colour, ms=2.5)
 
 
-def _legend() -> list[Line2D]:
+def _legend(with_local: bool) -> list[Line2D]:
     ours = [
         Line2D([], [], color=colour, ls=style, label=f"{NAMES[algorithm]}, {split}")
         for algorithm, colour in COLOURS.items()
@@ -108,7 +115,7 @@ def _legend() -> list[Line2D]:
     ]
     paper = Line2D([], [], color="grey", lw=3.5, alpha=0.4, label="the paper's own curve")
     fresh = Line2D([], [], color="grey", ls="", marker=".", label="a run on this machine")
-    return [*ours, paper, fresh]
+    return [*ours, paper, *([fresh] if with_local else [])]
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {"figure2": figure2}
