@@ -1,0 +1,152 @@
+"""`make bench`: the same work by every contender, in one run on this machine.
+
+Each contender runs in processes of its own, in three ways: on one core, on two threads, and as two
+one-thread runs side by side. Repetitions are interleaved, so that a slow minute of the machine
+falls on all alike. Written to results/benchmarks/cpu.csv, with cost.csv beside it: how this project's speed
+depends on the size of the problem.
+"""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+from contenders import CONTENDERS, MINIBATCH, this_project
+
+from aevb import curves, provenance
+
+WAYS = {"one core": (1, 1), "two threads": (1, 2), "two runs side by side": (2, 1)}
+REPETITIONS, UPDATES = 5, 400
+COST = {
+    "n_hidden": (100, 200, 500, 1000),
+    "nz": (2, 20, 200),
+    "minibatch": (50, 100, 500, 1000),
+    "stack": (1, 2, 4),
+}
+
+
+def measure(name: str, threads: int) -> None:
+    """In a process of its own: one contender, one repetition; prints a line of JSON."""
+    torch.set_num_threads(threads)
+    train = CONTENDERS[name]()
+    train(100)
+    began = time.perf_counter()
+    train(UPDATES)
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"speed": UPDATES * MINIBATCH / seconds, "mebibytes": peak}))
+
+
+def repetition(name: str, processes: int, threads: int) -> dict[str, float]:
+    """One repetition: total samples per second of the processes, and the memory of one."""
+    threading = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    # XLA takes as many threads as it may use cores.
+    cores = "0" if processes == threads == 1 else "0,1"
+    started = [
+        subprocess.Popen(
+            [
+                "taskset",
+                "-c",
+                cores if processes == 1 else str(k),
+                sys.executable,
+                __file__,
+                name,
+                str(threads),
+            ],
+            env={**os.environ, **threading},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        for k in range(processes)
+    ]
+    results = [json.loads(p.communicate()[0].splitlines()[-1]) for p in started]
+    return {
+        "speed": sum(r["speed"] for r in results),
+        "mebibytes": max(r["mebibytes"] for r in results),
+    }
+
+
+def compare() -> pd.DataFrame:
+    """Every contender in every way: median, spread, ratio to this project, share of the floor."""
+    rows = []
+    for way, (processes, threads) in WAYS.items():
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+        for k in range(REPETITIONS):
+            for name, done in runs.items():
+                done.append(repetition(name, processes, threads))
+                print(
+                    f"{way}, {k + 1}/{REPETITIONS}: {name} {done[-1]['speed']:,.0f} samples/s",
+                    flush=True,
+                )
+        median = {n: statistics.median(r["speed"] for r in done) for n, done in runs.items()}
+        rows += [
+            {
+                "way": way,
+                "contender": name,
+                "samples_per_second": round(median[name]),
+                "slowest": round(min(r["speed"] for r in done)),
+                "fastest": round(max(r["speed"] for r in done)),
+                "aevb_is_times_as_fast": round(median["aevb"] / median[name], 2),
+                "share_of_floor": round(median[name] / median["floor"], 2),
+                "peak_mebibytes": round(max(r["mebibytes"] for r in done)),
+            }
+            for name, done in runs.items()
+        ]
+    return pd.DataFrame(rows)
+
+
+def cost() -> pd.DataFrame:
+    """Samples per second of this project on one thread, against the size of the problem."""
+    torch.set_num_threads(1)
+    rows = []
+    for setting, values in COST.items():
+        for value in values:
+            train = this_project(**{setting: value})
+            rows_per_update = value if setting == "minibatch" else MINIBATCH
+            runs = value if setting == "stack" else 1
+            train(20)
+            speeds = []
+            for _ in range(REPETITIONS):
+                began = time.perf_counter()
+                train(40)
+                speeds.append(40 * rows_per_update * runs / (time.perf_counter() - began))
+            rows.append(
+                {
+                    "setting": setting,
+                    "value": value,
+                    "samples_per_second": round(statistics.median(speeds)),
+                }
+            )
+            print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """Measure, write and print."""
+    folder = Path("results/benchmarks")
+    for name, table in {"cpu": compare(), "cost": cost()}.items():
+        with curves.atomic(folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False)
+        print(table.to_string(index=False))
+    about = {
+        "command": "make bench",
+        "hardware": provenance.hardware(torch.device("cpu")),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+    }
+    with curves.atomic(folder / "about.json") as temporary:
+        temporary.write_text(json.dumps(about, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        measure(sys.argv[1], int(sys.argv[2]))
+    else:
+        main()
