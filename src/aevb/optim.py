@@ -88,15 +88,16 @@ class Ascent:
 
         Then it can be recorded once and replayed. Adam's bias correction depends on the number.
         """
-        return self.optimisation.algorithm == "adagrad" and self._warm
+        return self.optimisation.algorithm == "adagrad" and self.moving
 
     @property
-    def _warm(self) -> bool:
+    def moving(self) -> bool:
+        """Whether the warm-up is over: the latest update moved the parameters."""
         return self.updates > self.optimisation.warmup
 
     def plain(self, gradients: Mapping[str, Tensor]) -> None:
         """The two rules as their papers state them, on whole stacks."""
-        step = self._steps if self._warm else torch.zeros_like(self._steps)
+        step = self._steps if self.moving else torch.zeros_like(self._steps)
         for name, p in self.parameters.items():
             g = gradients[name] - self._decay[name] * p
             memory = {key: values[name] for key, values in self.accumulators.items()}
@@ -118,7 +119,7 @@ class Ascent:
         time, since a kernel takes one step size.
         """
         for r, step_size in enumerate(self.step_sizes):
-            step = step_size if self._warm else 0.0
+            step = step_size if self.moving else 0.0
             for decay in set(self._decay.values()):
                 names = [name for name, d in self._decay.items() if d == decay]
                 p = [self.parameters[name].detach()[r] for name in names]
