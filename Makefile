@@ -27,7 +27,7 @@ PARALLEL   = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help reproduce env data train chapters figures book compare publish test lint clean
+.PHONY: help reproduce env data train chapters figures book compare publish test lint bench clean
 
 help: ## list the targets
 	@echo "make reproduce               everything: data, 18 training runs, chapters, figures, book"
@@ -82,9 +82,9 @@ book: $(BIN)/.ready ## build the HTML book from what is there, without training
 compare: $(BIN)/.ready ## print our bounds beside the paper's
 	@$(AEVB) compare --budget $(BUDGET) --seed $(SEED)
 
-publish: $(BIN)/.ready ## copy local curves and figures to where published results lie
+publish: $(BIN)/.ready ## copy local curves to where published ones lie, and draw the figures
 	cp results/local/curves/figure2/* results/curves/figure2/
-	mkdir -p results/figures && cp results/local/figures/* results/figures/
+	$(AEVB) figures --published
 
 lint: $(BIN)/.ready
 	$(BIN)/ruff check .
@@ -93,6 +93,10 @@ lint: $(BIN)/.ready
 
 test: $(BIN)/.ready lint ## pass every test: style, types, mathematics, runs, book
 	$(BIN)/python -m pytest --nbval-lax --nbval-current-env tests book/notebooks
+
+bench: $(BIN)/.ready ## measure speed against the floor and against other packages
+	$(BIN)/python -m pip install --quiet -e '.[bench]'
+	$(BIN)/python benchmarks/run.py
 
 clean: ## remove what was built; data, environment and results stay
 	rm -rf book/_build build .pytest_cache .mypy_cache .ruff_cache

@@ -2,8 +2,8 @@
 
 Each contender runs in processes of its own, in three ways: on one core, on two threads, and as two
 one-thread runs side by side. Repetitions are interleaved, so that a slow minute of the machine
-falls on all alike. Written to results/benchmarks/cpu.csv, with cost.csv beside it: how this project's speed
-depends on the size of the problem.
+falls on all alike. Written to results/benchmarks: cpu.csv, and cost.csv, which says how this
+project's speed depends on the size of the problem.
 """
 
 import json
@@ -22,7 +22,7 @@ from contenders import CONTENDERS, MINIBATCH, this_project
 from aevb import curves, provenance
 
 WAYS = {"one core": (1, 1), "two threads": (1, 2), "two runs side by side": (2, 1)}
-REPETITIONS, UPDATES = 5, 400
+REPETITIONS, UPDATES = 3, 300
 COST = {
     "n_hidden": (100, 200, 500, 1000),
     "nz": (2, 20, 200),

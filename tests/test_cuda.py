@@ -13,7 +13,7 @@ from aevb.train import Training
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 RUN = Run(n_hidden=32, nz=3, minibatch=20, warmup=5, step_sizes=(0.02,))
-RUNS = [replace(run, seed=seed, nz=nz) for seed, nz in ((0, 3), (1, 5)) for run in (RUN,)]
+RUNS = [RUN, replace(RUN, seed=1, nz=5)]
 
 
 @pytest.fixture
@@ -22,14 +22,14 @@ def dataset() -> Dataset:
     return Dataset("mnist", pixels[:300], pixels[300:320], pixels[320:], (5, 10))
 
 
-def begin(dataset: Dataset, algorithm: str, device: str) -> Training:
+def begin(dataset: Dataset, algorithm: experiments.Algorithm, device: str) -> Training:
     runs = [replace(run, algorithm=algorithm) for run in RUNS]
     return experiments.start(runs, [0.02, 0.01], dataset, torch.device(device))
 
 
 @pytest.mark.parametrize("algorithm", ["aevb", "wake-sleep"])
 def test_replayed_updates_are_the_eager_ones(
-    dataset: Dataset, algorithm: str, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, algorithm: experiments.Algorithm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replayed = begin(dataset, algorithm, "cuda")
     replayed.advance(60)
@@ -44,7 +44,9 @@ def test_replayed_updates_are_the_eager_ones(
 
 
 @pytest.mark.parametrize("algorithm", ["aevb", "wake-sleep"])
-def test_a_run_on_the_gpu_continues_bit_for_bit(dataset: Dataset, algorithm: str) -> None:
+def test_a_run_on_the_gpu_continues_bit_for_bit(
+    dataset: Dataset, algorithm: experiments.Algorithm
+) -> None:
     whole = begin(dataset, algorithm, "cuda")
     whole.advance(80)
     first = begin(dataset, algorithm, "cuda")

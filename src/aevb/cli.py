@@ -142,9 +142,13 @@ def list_runs(
 
 
 @app.command("figures")
-def draw_figures() -> None:
+def draw_figures(
+    published: Annotated[
+        bool, typer.Option(help="From published curves alone, into results/figures.")
+    ] = False,
+) -> None:
     """Draw every figure from curve files alone, as SVG and PNG, into results/local/figures."""
-    for file in figures.draw_all():
+    for file in figures.draw_all(local=not published):
         print(file.relative_to(paths.root()))
 
 

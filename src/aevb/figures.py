@@ -118,24 +118,33 @@ def _legend(with_local: bool) -> list[Line2D]:
     return [*ours, paper, *([fresh] if with_local else [])]
 
 
-FIGURES: dict[str, Callable[[], Figure]] = {"figure2": figure2}
+FIGURES: dict[str, Callable[..., Figure]] = {"figure2": figure2}
 
 
-def draw_all() -> list[Path]:
-    """Draw every figure into results/local/figures as SVG and PNG; returns the files."""
+def draw_all(*, local: bool = True) -> list[Path]:
+    """Draw every figure as SVG and PNG; returns the files.
+
+    Args:
+        local: with the runs of this machine, into results/local/figures; else from the published
+            curves alone, into results/figures.
+    """
     files = []
+    folder = paths.local() if local else paths.published()
     for name, draw in FIGURES.items():
-        figure = draw()
+        figure = draw(local=local)
         made_by = f"aevb figures ({name})"
-        svg = save(figure, name, "svg", metadata={"Date": None, "Creator": made_by})
-        png = save(figure, name, "png", metadata={"Software": made_by}, dpi=150)
+        svg = save(
+            figure, paths.figure(folder, name, "svg"), metadata={"Date": None, "Creator": made_by}
+        )
+        png = save(
+            figure, paths.figure(folder, name, "png"), metadata={"Software": made_by}, dpi=150
+        )
         files += [svg, png]
     return files
 
 
-def save(figure: Figure, name: str, suffix: str, **options: Any) -> Path:
-    """Write one figure below results/local/figures, whole or not at all; returns the file."""
-    target = paths.figure(paths.local(), name, suffix)
+def save(figure: Figure, target: Path, **options: Any) -> Path:
+    """Write one figure, whole or not at all; returns the file."""
     with curves.atomic(target) as temporary:
-        figure.savefig(temporary, format=suffix, **options)
+        figure.savefig(temporary, format=target.suffix[1:], **options)
     return target
