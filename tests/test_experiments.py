@@ -201,3 +201,9 @@ def test_several_runs_train_as_one_stack(project: Path, dataset: Dataset) -> Non
         paths.checkpoint(run.study, run.name).unlink()
         experiments.run_to([run], 600, dataset)
         pd.testing.assert_frame_equal(curves.read(curve_file(run)), curve, rtol=1e-4)
+
+
+def test_only_runs_of_one_kind_train_as_one_stack(project: Path, dataset: Dataset) -> None:
+    with pytest.raises(ConfigurationError, match="seed and nz alone"):
+        experiments.run_to([TINY, replace(TINY, algorithm="wake-sleep")], 600, dataset)
+    assert not list(project.rglob("*.csv"))

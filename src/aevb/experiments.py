@@ -4,7 +4,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -208,7 +208,7 @@ def start(
 ) -> Training:
     """A stack of runs before its first update.
 
-    The runs may differ in seed, Nz and initial values alone.
+    The runs may differ in seed and Nz alone.
     """
     one = runs[0]
     architectures = [architecture(run, dataset) for run in runs]
@@ -384,9 +384,12 @@ def run_to(
         seconds_between_checkpoints: how often a checkpoint is written between log points.
 
     Raises:
-        ConfigurationError: if a checkpoint was made with other settings.
+        ConfigurationError: if the runs differ in more than seed and Nz, or if a checkpoint was
+            made with other settings.
         Stopped: when a stop was requested and the checkpoints are written.
     """
+    if len({replace(run, seed=0, nz=1) for run in runs}) != 1:
+        raise ConfigurationError("runs that train as one stack may differ in seed and nz alone")
     saved = [_load_checkpoint(run) for run in runs]
     states = [s for s in saved if s is not None]
     if len(states) == len(runs):
