@@ -207,3 +207,20 @@ def test_only_runs_of_one_kind_train_as_one_stack(project: Path, dataset: Datase
     with pytest.raises(ConfigurationError, match="seed and nz alone"):
         experiments.run_to([TINY, replace(TINY, algorithm="wake-sleep")], 600, dataset)
     assert not list(project.rglob("*.csv"))
+
+
+@pytest.mark.parametrize(
+    "run",
+    [experiments.paper_run("mnist", 20, "wake-sleep"), TINY, replace(TINY, step_sizes=(0.5,))],
+)
+def test_the_command_of_a_manifest_makes_its_run(run: Run) -> None:
+    """At the paper's scale too, where a rounded budget would end at the next log point."""
+    end = experiments.end_of(run, "paper")
+    words = experiments.command(run, end).split()
+    assert words[:2] == ["aevb", "run"]
+    options: dict[str, list[str]] = {"--study": [], "--set": [], "--budget": []}
+    for option, value in zip(words[3::2], words[4::2], strict=True):
+        options[option].append(value)
+    study = options["--study"][0] if options["--study"] else "figure2"
+    assert experiments.parse(words[2], study, options["--set"]) == run
+    assert [experiments.end_of(run, value) for value in options["--budget"]] == [end]

@@ -165,6 +165,19 @@ def parse(name: str, study: str = "figure2", settings: Sequence[str] = ()) -> Ru
         raise ConfigurationError(f"{name}: {problems}") from None
 
 
+def command(run: Run, samples: int) -> str:
+    """The command that makes the run's curve up to `samples`."""
+    words = ["aevb run", run.name, f"--budget {samples}"]
+    papers = asdict(parse(run.name))
+    if run.study != papers.pop("study"):
+        words.append(f"--study {run.study}")
+    for name, value in papers.items():
+        if (own := getattr(run, name)) != value:
+            text = ",".join(map(str, own)) if isinstance(own, tuple) else own
+            words.append(f"--set {name}={text}")
+    return " ".join(words)
+
+
 def budget_of(run: Run, budget: str | float) -> float:
     """Samples that `budget` stands for: a number, or `paper` for the paper's right-hand edge.
 
@@ -436,7 +449,7 @@ def _manifest(
     configuration = asdict(run)
     return {
         "name": run.name,
-        "command": f"aevb run {run.name} --budget {state['rows'][-1]['samples']:g}",
+        "command": command(run, state["rows"][-1]["samples"]),
         "configuration": configuration,
         "configuration_sha256": provenance.digest(configuration),
         "step_size_selection": {

@@ -75,11 +75,6 @@ class Training:
         self._running_updates = 0
 
     @property
-    def replicates(self) -> int:
-        """Number of runs in the stack."""
-        return len(self._shapes)
-
-    @property
     def running_bound(self) -> Tensor:
         """Mean minibatch bound since the last log point, `(replicates,)`, nats per datapoint.
 
@@ -204,7 +199,8 @@ def train(
         budget: samples of each run, from its beginning.
         evaluate: called at every log point; a row of further columns for each run.
         report: called every few hundred updates, for progress.
-        checkpoint: called at every log point, and between them when the last is some time ago.
+        checkpoint: called at the end, when a stop is requested, and whenever the last is some time
+            ago.
         seconds_between_checkpoints: how long that time is.
         stop_requested: asked every few hundred updates.
 
