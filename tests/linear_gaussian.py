@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from aevb.distributions import DiagonalGaussian
-from aevb.likelihood import LinearGaussian
+from aevb.linear_gaussian import LinearGaussian
 from aevb.networks import Model, StackedLinear
 
 

@@ -14,7 +14,7 @@ from torch.distributions import Normal, kl_divergence
 
 from aevb.bound import estimator_a, estimator_b, importance_weighted, kl_to_standard_normal
 from aevb.distributions import DiagonalGaussian, standard_normal_log_prob
-from aevb.likelihood import LinearGaussian
+from aevb.linear_gaussian import LinearGaussian
 
 DRAWS = 40_000
 

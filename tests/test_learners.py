@@ -18,7 +18,7 @@ from aevb.distributions import DiagonalGaussian
 from aevb.learners import Learner
 from aevb.learners.aevb import AEVB, lower_bound
 from aevb.learners.wake_sleep import WakeSleep
-from aevb.likelihood import LinearGaussian, maximum_likelihood
+from aevb.linear_gaussian import LinearGaussian, maximum_likelihood
 from aevb.networks import (
     Architecture,
     Initialisation,

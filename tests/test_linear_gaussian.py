@@ -9,7 +9,7 @@ from linear_gaussian import example
 from torch import Tensor
 
 from aevb.distributions import DiagonalGaussian, standard_normal_log_prob
-from aevb.likelihood import LinearGaussian, maximum_likelihood
+from aevb.linear_gaussian import LinearGaussian, maximum_likelihood
 
 NZ = (1, 2, 3)
 
