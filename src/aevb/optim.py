@@ -69,6 +69,16 @@ class Ascent:
             for decay in self._decay.values()
         }
         first = next(iter(parameters.values()))
+        # What the kernels take: lists of one replicate's tensors, and beside each its update count.
+        self._views = {
+            (r, decay): (
+                [parameters[name].detach()[r] for name in names],
+                {key: [v[name][r] for name in names] for key, v in self.accumulators.items()},
+                [torch.zeros(()) for _ in names],
+            )
+            for r in range(len(self.step_sizes))
+            for decay, names in self._groups.items()
+        }
         self._steps = first.new_tensor(self.step_sizes)[:, None, None]
         self._rule = self.fused if first.device.type == "cpu" else self.plain
 
@@ -122,23 +132,19 @@ class Ascent:
         for r, step_size in enumerate(self.step_sizes):
             step = step_size if self.moving else 0.0
             for decay, names in self._groups.items():
-                p = [self.parameters[name].detach()[r] for name in names]
+                p, memory, counts = self._views[r, decay]
                 g = [gradients[name][r] for name in names]
-                memory = {
-                    key: [values[name][r] for name in names]
-                    for key, values in self.accumulators.items()
-                }
-                # The kernels count updates in a tensor beside each parameter.
-                count = [torch.tensor(float(self.updates - 1)) for _ in names]
                 if self.optimisation.algorithm == "adagrad":
                     adagrad(
-                        p, g, memory["squares"], count,
+                        p, g, memory["squares"], counts,
                         fused=True, maximize=True, lr=step, weight_decay=decay,
                         lr_decay=0.0, eps=0.0,
                     )  # fmt: skip
                 else:
+                    for count in counts:
+                        count.fill_(self.updates - 1)
                     adam(
-                        p, g, memory["mean"], memory["squares"], [], count,
+                        p, g, memory["mean"], memory["squares"], [], counts,
                         fused=True, maximize=True, lr=step, weight_decay=decay,
                         amsgrad=False, beta1=ADAM_DECAY[0], beta2=ADAM_DECAY[1], eps=ADAM_EPSILON,
                     )  # fmt: skip

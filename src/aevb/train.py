@@ -7,7 +7,8 @@ same seed: a budget is only a stopping point.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +22,19 @@ UPDATES_BETWEEN_REPORTS = 200
 
 Row = dict[str, float]
 State = dict[str, Any]
+
+
+Products = Literal["float32", "bfloat16"]
+
+
+@contextmanager
+def _products_in(precision: Products) -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium" if precision == "bfloat16" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class Stopped(Exception):
@@ -55,6 +69,8 @@ class Training:
         points: training images `(n, pixels)`, on the learner's device.
         minibatch: M, datapoints per update, drawn uniformly with replacement.
         order: the stream of minibatch indices.
+        products: what the factors of matrix products are rounded to while training. bfloat16 is
+            faster where the hardware has it; sums and everything else stay in float32.
     """
 
     def __init__(
@@ -64,8 +80,10 @@ class Training:
         points: Tensor,
         minibatch: int,
         order: Streams,
+        products: Products = "float32",
     ) -> None:
         self.learner, self.points, self.minibatch, self.order = learner, points, minibatch, order
+        self.products = products
         self._shapes = [parameter_shapes(a) for a in architectures]
         self.samples = 0
         self.rows: list[list[Row]] = [[] for _ in architectures]
@@ -84,12 +102,16 @@ class Training:
 
     def advance(self, updates: int) -> None:
         """Train on the next `updates` minibatches."""
+        # The prior shrinks weights at pixels that are never inked into denormal numbers, on which
+        # a CPU is slow: the optimiser would take 0.9 ms instead of 0.4 ms of a 3.6 ms update.
+        torch.set_flush_denormal(True)
         self._sum.zero_()
-        for _ in range(updates):
-            if self.points.device.type == "cuda" and self._may_replay():
-                self._replay()
-            else:
-                self._update()
+        with _products_in(self.products):
+            for _ in range(updates):
+                if self.points.device.type == "cuda" and self._may_replay():
+                    self._replay()
+                else:
+                    self._update()
         self._running_sum += self._sum.cpu()
         self._running_updates += updates
         self.samples += updates * self.minibatch
