@@ -32,7 +32,7 @@ PARALLEL   = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 .PHONY: help reproduce env data train chapters figures book compare publish test lint bench clean
 
 help: ## list the targets
-	@echo "make reproduce               everything: data, 18 training runs, chapters, figures, book"
+	@echo "make reproduce               everything: data, 24 training runs, chapters, figures, book"
 	@echo "make reproduce BUDGET=1e7    continue those runs to 10 million samples (or BUDGET=paper)"
 	@echo
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -59,7 +59,7 @@ data: $(BIN)/.ready ## get and verify MNIST and Frey Face
 	$(AEVB) data
 
 # The names of the runs are known once there is an environment, so training is a make of its own.
-train: data ## train the 18 runs of Figure 2 to BUDGET samples
+train: data ## train the runs of Figures 2 and 3 to BUDGET samples
 	+@runs="$$($(AEVB) runs --seed $(SEED) --available)" && \
 	$(MAKE) --no-print-directory $(PARALLEL) $$(printf 'results/local/done/$(BUDGET)/%s ' $$runs)
 
@@ -77,6 +77,7 @@ book/notebooks/%.ipynb: book/chapters/%.md $(LIBRARY) | $(BIN)/.ready
 	$(BIN)/python book/build.py execute $<
 
 book/notebooks/figure2.ipynb: $(wildcard results/curves/figure2/* results/local/curves/figure2/*)
+book/notebooks/figure3.ipynb: $(wildcard results/curves/figure3/* results/local/curves/figure3/*)
 
 book: $(BIN)/.ready ## build the HTML book from what is there, without training
 	$(BIN)/python book/build.py html
@@ -85,7 +86,7 @@ compare: $(BIN)/.ready ## print our bounds beside the paper's
 	@$(AEVB) compare --budget $(BUDGET) --seed $(SEED)
 
 publish: $(BIN)/.ready ## copy local curves to where published ones lie, and draw the figures
-	cp results/local/curves/figure2/* results/curves/figure2/
+	cp -r results/local/curves/figure2 results/local/curves/figure3 results/curves
 	$(AEVB) figures --published
 
 lint: $(BIN)/.ready

@@ -6,11 +6,15 @@ and returns `train(updates)`, which does that many updates.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from aevb.train import Products
 
 PIXELS, HIDDEN, NZ, MINIBATCH = 784, 500, 20, 100
 Train = Callable[[int], None]
@@ -23,9 +27,11 @@ def images() -> Tensor:
     return data.load("mnist").train
 
 
-def floor() -> Train:
+def floor(products: str = "float32") -> Train:
     """What no implementation can do without: the five large products and one optimiser pass."""
     from torch.optim.adagrad import adagrad
+
+    torch.set_float32_matmul_precision("medium" if products == "bfloat16" else "highest")
 
     x, h = torch.rand(MINIBATCH, PIXELS), torch.rand(MINIBATCH, HIDDEN)
     encoder, decoder = torch.rand(PIXELS, HIDDEN), torch.rand(HIDDEN, PIXELS)
@@ -50,19 +56,29 @@ def floor() -> Train:
 
 
 def this_project(
-    n_hidden: int = HIDDEN, nz: int = NZ, minibatch: int = MINIBATCH, stack: int = 1
+    n_hidden: int = HIDDEN,
+    nz: int = NZ,
+    minibatch: int = MINIBATCH,
+    stack: int = 1,
+    products: Products = "float32",
+    autograd: bool = False,
 ) -> Train:
     """The library's own training loop, as `aevb run` uses it."""
     from aevb import experiments
     from aevb.data import Dataset
+    from aevb.learners.aevb import AEVB
 
     pixels = images()
     dataset = Dataset("mnist", pixels, pixels[:0], pixels[:0], (28, 28))
-    runs = [
-        experiments.Run(nz=nz, n_hidden=n_hidden, minibatch=minibatch, seed=seed, warmup=0)
-        for seed in range(stack)
-    ]
-    return experiments.start(runs, [0.01] * stack, dataset).advance
+    one = experiments.Run(
+        nz=nz, n_hidden=n_hidden, minibatch=minibatch, warmup=0, products=products
+    )
+    runs = [replace(one, seed=seed) for seed in range(stack)]
+    training = experiments.start(runs, [0.01] * stack, dataset)
+    if autograd:
+        learner = training.learner
+        training.learner = AEVB(learner.model, learner.ascents["both"], learner.noise)
+    return training.advance
 
 
 class _PlainVAE(nn.Module):
@@ -260,7 +276,10 @@ def numpyro() -> Train:
 
 CONTENDERS: dict[str, Callable[[], Train]] = {
     "floor": floor,
+    "floor, bfloat16": partial(floor, "bfloat16"),
     "aevb": this_project,
+    "aevb, bfloat16": partial(this_project, products="bfloat16"),
+    "aevb, autograd": partial(this_project, autograd=True),
     "plain PyTorch": plain_pytorch,
     "pythae": pythae,
     "pyro": pyro,

@@ -94,7 +94,9 @@ def compare() -> pd.DataFrame:
                 "slowest": round(min(r["speed"] for r in done)),
                 "fastest": round(max(r["speed"] for r in done)),
                 "aevb_is_times_as_fast": round(median["aevb"] / median[name], 2),
-                "share_of_floor": round(median[name] / median["floor"], 2),
+                "share_of_floor": round(
+                    median[name] / median[f"floor{', bfloat16' * name.endswith('bfloat16')}"], 2
+                ),
                 "peak_mebibytes": round(max(r["mebibytes"] for r in done)),
             }
             for name, done in runs.items()

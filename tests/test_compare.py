@@ -1,6 +1,7 @@
 """The tables that say how far we are from the paper and from the published runs."""
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,16 +11,14 @@ import pytest
 
 from aevb import compare, curves, data, experiments, figures, paths, provenance
 
-RUN = experiments.paper_run("mnist", 20, "aevb")
+RUN = experiments.figure2_run("mnist", 20, "aevb")
 MANIFEST = {"hardware": {"device": "cpu"}, "precision": "float32", "versions": {"torch": "2"}}
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with the paper's curves and none of ours."""
-    paper = tmp_path / "results" / "paper"
-    paper.mkdir(parents=True)
-    paper.joinpath("figure2.csv").write_bytes((paths.paper() / "figure2.csv").read_bytes())
+    shutil.copytree(paths.paper(), tmp_path / "results" / "paper")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(data, "available", lambda: ["mnist", "freyface"])
     return tmp_path
@@ -42,8 +41,10 @@ def row_of(table: pd.DataFrame, split: str) -> pd.Series:
 
 def test_ours_and_the_papers_are_read_at_the_same_samples(project: Path) -> None:
     put(paths.local(), 10**6)
-    row = row_of(compare.figure2("1e6"), "test")
-    paper = curves.paper_curve(curves.paper_figure2(), "mnist", 20, "aevb", "test")
+    row = row_of(compare.with_paper("figure2", "1e6"), "test")
+    paper = curves.paper_curve(
+        curves.paper_figure("figure2"), dataset="mnist", nz=20, algorithm="aevb", split="test"
+    )
     assert row.samples == 10**6
     assert row.ours == -198
     assert row.paper == curves.value_at(10**6, paper, "lower_bound")
@@ -54,14 +55,14 @@ def test_ours_and_the_papers_are_read_at_the_same_samples(project: Path) -> None
 def test_the_curve_that_reaches_further_is_taken(project: Path) -> None:
     put(paths.published(), 10**7)
     put(paths.local(), 10**6, shift=0.5)
-    assert row_of(compare.figure2("1e7"), "test").source == "published"
-    assert row_of(compare.figure2("1e6"), "test").source == "local"
-    assert row_of(compare.figure2("1e6", local=False), "test").source == "published"
+    assert row_of(compare.with_paper("figure2", "1e7"), "test").source == "published"
+    assert row_of(compare.with_paper("figure2", "1e6"), "test").source == "local"
+    assert row_of(compare.with_paper("figure2", "1e6", local=False), "test").source == "published"
 
 
 def test_beyond_our_curve_the_last_point_is_compared(project: Path) -> None:
     put(paths.local(), 10**6)
-    assert row_of(compare.figure2("paper"), "train").samples == 10**6
+    assert row_of(compare.with_paper("figure2", "paper"), "train").samples == 10**6
 
 
 def test_a_fresh_run_is_compared_with_the_published_one(project: Path) -> None:
@@ -93,7 +94,7 @@ def test_figure2_draws_nine_panels_and_every_curve_of_the_paper(project: Path) -
     drawn = figures.figure2()
     panels = [ax for ax in drawn.axes if ax.get_title()]
     assert len(panels) == 9
-    theirs = curves.paper_figure2()
+    theirs = curves.paper_figure("figure2")
     lines = [line for ax in panels for line in ax.get_lines() if line.get_alpha() == 0.3]
     assert len(lines) == 36
     assert sum(np.size(line.get_xdata()) for line in lines) == len(theirs)
@@ -106,6 +107,26 @@ def test_figure2_draws_nine_panels_and_every_curve_of_the_paper(project: Path) -
     assert sum(len(ax.get_lines()) for ax in without_local.axes) == 36 + 2
 
 
+def test_figure3_draws_two_panels_and_every_curve_of_the_paper(project: Path) -> None:
+    drawn = figures.figure3()
+    lines = [line for ax in drawn.axes for line in ax.get_lines()]
+    assert len(lines) == 12
+    theirs = curves.paper_figure("figure3")
+    assert sum(np.size(line.get_xdata()) for line in lines) == len(theirs)
+
+
+def test_every_paper_curve_has_a_run_and_is_read_by_it() -> None:
+    for name, runs in experiments.RUNS.items():
+        paper = curves.paper_figure(name)
+        found = [
+            curves.paper_curve(paper, **curves.identity(name, run), split=split)
+            for run in runs(0)
+            for split in curves.COLUMNS[name]
+        ]
+        assert all(len(curve) > 10 for curve in found)
+        assert sum(map(len, found)) == len(paper)
+
+
 def test_figures_are_the_same_bytes_every_time_and_say_what_made_them(project: Path) -> None:
     put(paths.published(), 10**7)
     first = {file: file.read_bytes() for file in figures.draw_all()}
@@ -115,10 +136,14 @@ def test_figures_are_the_same_bytes_every_time_and_say_what_made_them(project: P
 
 
 def test_published_curves_are_what_the_code_says() -> None:
-    """Every published curve of Figure 2 comes from the configuration that is in the code now."""
-    files = sorted((paths.published() / "curves" / "figure2").glob("*.csv"))
+    """Every published curve comes from the configuration that is in the code now."""
+    files = [
+        file
+        for figure in experiments.RUNS
+        for file in sorted((paths.published() / "curves" / figure).glob("*.csv"))
+    ]
     names = {file.stem for file in files}
-    assert {run.name for run in experiments.figure2()} <= names
+    assert {run.name for runs in experiments.RUNS.values() for run in runs(0)} <= names
     for file in files:
         run = experiments.parse(file.stem)
         manifest = curves.read_manifest(file)

@@ -55,7 +55,7 @@ def test_the_difference_of_two_curves_is_over_their_common_points() -> None:
 
 def test_the_papers_curves_end_where_its_figure_shows() -> None:
     """The right-hand edge of Figure 2 as read off its panels, to their printed precision."""
-    paper = curves.paper_figure2()
+    paper = curves.paper_figure("figure2")
     end = {"mnist": 2.5e8, "freyface": 1e8}
     for (dataset, nz, algorithm, split), bound in {
         ("mnist", 3, "aevb", "train"): -128.1,
@@ -64,7 +64,7 @@ def test_the_papers_curves_end_where_its_figure_shows() -> None:
         ("freyface", 10, "aevb", "train"): 1462.6,
         ("freyface", 2, "wake-sleep", "test"): 569.1,
     }.items():
-        curve = curves.paper_curve(paper, dataset, nz, algorithm, split)
+        curve = curves.paper_curve(paper, dataset=dataset, nz=nz, algorithm=algorithm, split=split)
         assert curve.samples.is_monotonic_increasing
         last = min(end[dataset], curve.samples.max())
         assert curves.value_at(last, curve, "lower_bound") == pytest.approx(bound, abs=0.5)

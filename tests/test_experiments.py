@@ -37,7 +37,7 @@ def curve_file(run: Run) -> Path:
 
 def test_figure2_is_the_eighteen_runs_of_the_paper() -> None:
     runs = experiments.figure2()
-    paper = curves.paper_figure2()
+    paper = curves.paper_figure("figure2")
     panels = set(paper[["dataset", "nz", "algorithm"]].itertuples(index=False, name=None))
     assert {(run.dataset, run.nz, run.algorithm) for run in runs} == panels
     assert len(runs) == len(panels) == 18
@@ -47,7 +47,25 @@ def test_figure2_is_the_eighteen_runs_of_the_paper() -> None:
     assert all(run.step_sizes == (0.01, 0.02, 0.1) for run in runs)
 
 
-@pytest.mark.parametrize("run", experiments.figure2(seed=4), ids=lambda run: run.name)
+def test_figure3_is_the_six_runs_of_the_paper() -> None:
+    runs = experiments.figure3()
+    paper = curves.paper_figure("figure3")
+    assert {(run.n_train, run.algorithm) for run in runs} == set(
+        paper[["n_train", "algorithm"]].drop_duplicates().itertuples(index=False, name=None)
+    )
+    assert len(runs) == 6
+    # An iteration of MCEM is ten leapfrog steps and five weight updates on all points.
+    per_update = {run.name: experiments.samples_per_update(run) for run in runs}
+    assert per_update["n1000-mcem-seed0"] == 15_000
+    assert per_update["n50000-mcem-seed0"] == 750_000
+    assert per_update["n1000-aevb-seed0"] == 100
+    mcem = paper[(paper.n_train == 1000) & (paper.algorithm == "mcem")]
+    assert (mcem.samples % 15_000 == 0).all()
+
+
+@pytest.mark.parametrize(
+    "run", experiments.figure2(seed=4) + experiments.figure3(seed=4), ids=lambda run: run.name
+)
 def test_a_name_says_which_run_it_is(run: Run) -> None:
     assert experiments.parse(run.name) == run
 
@@ -65,7 +83,7 @@ def test_an_ablation_is_a_configuration() -> None:
         "mnist-nz20-aevb-seed0", "adam", ["optimiser=adam", "step_sizes=0.001,0.002", "warmup=0"]
     )
     expected = replace(
-        experiments.paper_run("mnist", 20, "aevb"),
+        experiments.figure2_run("mnist", 20, "aevb"),
         study="adam",
         optimiser="adam",
         step_sizes=(0.001, 0.002),
@@ -95,7 +113,7 @@ def test_other_settings_cannot_take_the_place_of_a_curve_of_the_paper() -> None:
 
 
 def test_budgets() -> None:
-    mnist, frey = (experiments.paper_run(name, 5, "aevb") for name in ("mnist", "freyface"))
+    mnist, frey = (experiments.figure2_run(name, 5, "aevb") for name in ("mnist", "freyface"))
     assert experiments.budget_of(mnist, "1e7") == 1e7
     assert experiments.budget_of(mnist, "paper") == 2.5e8
     assert experiments.budget_of(frey, "paper") == 1e8
@@ -168,7 +186,7 @@ def test_a_budget_that_is_reached_changes_nothing(project: Path, dataset: Datase
 def test_a_stopped_run_continues_where_it_stopped(
     project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aevb.train.UPDATES_BETWEEN_REPORTS", 5)
+    monkeypatch.setattr("aevb.train.SAMPLES_BETWEEN_REPORTS", 50)
     experiments.run_to([TINY], 9000, dataset)
     whole = curve_file(TINY).read_bytes()
     paths.checkpoint(TINY.study, TINY.name).unlink()
@@ -185,6 +203,26 @@ def test_a_stopped_run_continues_where_it_stopped(
     assert curves.read(curve_file(TINY)).samples.iloc[-1] < 9000
     experiments.run_to([TINY], 9000, dataset)
     assert curve_file(TINY).read_bytes() == whole
+
+
+@pytest.mark.parametrize("algorithm", experiments.ALGORITHMS["figure3"])
+def test_a_run_of_figure3_measures_likelihoods_and_continues(
+    project: Path, dataset: Dataset, algorithm: experiments.Algorithm
+) -> None:
+    """On all 80 training points of the small data set."""
+    run = replace(experiments.figure3_run(1000, algorithm), nz=2, n_hidden=8, step_sizes=(0.02,))
+    run = replace(run, minibatch=80 if algorithm == "mcem" else 500)
+    experiments.run_to([run], 50_000, dataset)
+    experiments.run_to([run], 120_000, dataset)
+    continued = curves.read(curve_file(run))
+    assert {"train", "test", "train_accurate", "test_accurate"} < set(continued.columns)
+    assert continued.samples.iloc[0] == experiments.samples_per_update(run)
+    assert (continued.samples.iloc[1:] >= experiments.FIRST_MARGINAL_LOGLIK).all()
+    assert 3 <= len(continued) <= 4
+    assert continued.train_accurate.iloc[-1] > continued.train_accurate.iloc[0]
+    paths.checkpoint(run.study, run.name).unlink()
+    experiments.run_to([run], 120_000, dataset)
+    pd.testing.assert_frame_equal(curves.read(curve_file(run)), continued, check_exact=True)
 
 
 def test_a_checkpoint_of_other_settings_is_not_continued(project: Path, dataset: Dataset) -> None:
@@ -211,7 +249,12 @@ def test_only_runs_of_one_kind_train_as_one_stack(project: Path, dataset: Datase
 
 @pytest.mark.parametrize(
     "run",
-    [experiments.paper_run("mnist", 20, "wake-sleep"), TINY, replace(TINY, step_sizes=(0.5,))],
+    [
+        experiments.figure2_run("mnist", 20, "wake-sleep"),
+        experiments.figure3_run(50_000, "mcem", seed=2),
+        TINY,
+        replace(TINY, step_sizes=(0.5,)),
+    ],
 )
 def test_the_command_of_a_manifest_makes_its_run(run: Run) -> None:
     """At the paper's scale too, where a rounded budget would end at the next log point."""
@@ -221,6 +264,6 @@ def test_the_command_of_a_manifest_makes_its_run(run: Run) -> None:
     options: dict[str, list[str]] = {"--study": [], "--set": [], "--budget": []}
     for option, value in zip(words[3::2], words[4::2], strict=True):
         options[option].append(value)
-    study = options["--study"][0] if options["--study"] else "figure2"
+    study = options["--study"][0] if options["--study"] else None
     assert experiments.parse(words[2], study, options["--set"]) == run
     assert [experiments.end_of(run, value) for value in options["--budget"]] == [end]

@@ -84,7 +84,9 @@ def get_data() -> None:
 def run(
     names: Annotated[list[str], typer.Argument(help="Runs, such as mnist-nz20-aevb-seed0.")],
     budget: Annotated[str, typer.Option(help="Samples, or 'paper'.")] = "1e6",
-    study: Annotated[str, typer.Option(help="Folder of the curve.")] = "figure2",
+    study: Annotated[
+        str | None, typer.Option(help="Folder of the curve; else that of the paper's figure.")
+    ] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="A setting, such as optimiser=adam.")
     ] = None,
@@ -136,9 +138,10 @@ def list_runs(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     available: Annotated[bool, typer.Option(help="Only those whose data are here.")] = False,
 ) -> None:
-    """Print the names of the runs of Figure 2."""
+    """Print the names of the runs of Figures 2 and 3."""
     here = data.available() if available else experiments.NZ
-    print(*(one.name for one in experiments.figure2(seed) if one.dataset in here), sep="\n")
+    runs = [one for figure in experiments.RUNS.values() for one in figure(seed)]
+    print(*(one.name for one in runs if one.dataset in here), sep="\n")
 
 
 @app.command("figures")
@@ -157,7 +160,7 @@ def compare(
     budget: Annotated[str, typer.Option(help="Samples, or 'paper'.")] = "1e6",
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Print our bounds beside the paper's, for every curve of Figure 2."""
+    """Print our values beside the paper's, for every curve of Figures 2 and 3."""
     print(comparison.report(budget, seed))
 
 

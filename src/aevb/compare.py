@@ -4,11 +4,16 @@ import pandas as pd
 
 from aevb import curves, data, experiments, paths
 
+QUANTITIES = {"figure2": "Figure 2: lower bounds", "figure3": "Figure 3: log likelihoods"}
 
-def figure2(budget: str | float, seed: int = 0, *, local: bool = True) -> pd.DataFrame:
-    """Our bounds beside the paper's for every curve of Figure 2, both at the same samples.
+
+def with_paper(
+    figure: str, budget: str | float, seed: int = 0, *, local: bool = True
+) -> pd.DataFrame:
+    """Our values beside the paper's for every curve of a figure, both at the same samples.
 
     Args:
+        figure: figure2 or figure3.
         budget: samples, or `paper` for the right-hand edge of the paper's axes.
         seed: of our runs.
         local: whether the runs of this machine count, or the published ones alone.
@@ -19,24 +24,22 @@ def figure2(budget: str | float, seed: int = 0, *, local: bool = True) -> pd.Dat
         is taken where it reaches the budget, else the published one. `samples` is the curve's last
         log point at or before the budget's end; runs without any curve have NaN there.
     """
-    paper = curves.paper_figure2()
+    paper = curves.paper_figure(figure)
     rows = []
-    for run in experiments.figure2(seed):
+    for run in experiments.RUNS[figure](seed):
         end = experiments.end_of(run, budget)
         source, curve = _longest(run, end, local)
-        for split, column in curves.SPLITS.items():
+        for split, column in curves.COLUMNS[figure].items():
             row: dict[str, object] = {"run": run.name, "split": split, "source": source}
             if curve is not None:
                 samples = curve[curve.samples <= end].samples.max()
-                theirs = curves.paper_curve(paper, run.dataset, run.nz, run.algorithm, split)
+                theirs = curves.paper_curve(paper, **curves.identity(figure, run), split=split)
                 row |= {
                     "samples": samples,
                     "ours": curves.value_at(samples, curve, column),
                     # The paper's last point lies a little before the edge of its axis.
                     "paper": curves.value_at(
-                        min(samples, theirs.samples.max()),
-                        theirs.rename(columns={"lower_bound": column}),
-                        column,
+                        min(samples, theirs.samples.max()), theirs, curves.PAPER_COLUMN[figure]
                     ),
                 }
             rows.append(row)
@@ -69,7 +72,7 @@ def prefixes(seed: int = 0) -> pd.DataFrame:
         all common log points and columns.
     """
     rows = []
-    for run in experiments.figure2(seed):
+    for run in (run for runs in experiments.RUNS.values() for run in runs(seed)):
         files = [
             paths.curve(root, run.study, run.name) for root in (paths.local(), paths.published())
         ]
@@ -88,36 +91,34 @@ def prefixes(seed: int = 0) -> pd.DataFrame:
 
 def report(budget: str | float, seed: int = 0) -> str:
     """What `make reproduce` prints at its end: the comparison, and anything left out."""
-    table = figure2(budget, seed)
-    here = table[table.source != "none"]
-    lines = [
-        "Lower bounds in nats per datapoint, ours against the paper's at the same samples:",
-        "",
-    ]
-    lines.append(
-        here.to_string(
-            index=False,
-            formatters={
-                "samples": "{:,.0f}".format,
-                "ours": "{:.1f}".format,
-                "paper": "{:.1f}".format,
-                "difference": "{:+.1f}".format,
-            },
-        )
-    )
+    formats = {
+        "samples": "{:,.0f}".format,
+        "ours": "{:.1f}".format,
+        "paper": "{:.1f}".format,
+        "difference": "{:+.1f}".format,
+    }
+    lines, missing = [], []
+    for figure, what in QUANTITIES.items():
+        table = with_paper(figure, budget, seed)
+        here = table[table.source != "none"]
+        missing += sorted(set(table[table.source == "none"].run))
+        if not here.empty:
+            lines += [
+                f"{what} in nats per datapoint, ours against the paper's at the same samples:"
+            ]
+            lines += ["", here.to_string(index=False, formatters=formats), ""]
     against = prefixes(seed)
     if not against.empty:
         worst = against.sort_values("largest_difference").iloc[-1]
         same = int(against.same_machine.sum())
         lines += [
-            "",
             f"{len(against)} local runs against the published runs of the same seed ({same} made "
             "on the same kind of machine): largest difference "
             f"{worst.largest_difference:.4f} nats, in {worst.run}.",
         ]
     if "freyface" not in data.available():
-        lines += ["", "Left out: the Frey Face data could not be had, so the Frey Face panels show "
+        lines += ["Left out: the Frey Face data could not be had, so the Frey Face panels show "
                   "the published curves only. `aevb data` says where to get them."]  # fmt: skip
-    if missing := sorted(set(table[table.source == "none"].run)):
-        lines += ["", f"No curve yet for: {', '.join(missing)}."]
+    if missing:
+        lines += [f"No curve yet for: {', '.join(missing)}."]
     return "\n".join(lines)

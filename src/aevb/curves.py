@@ -16,8 +16,12 @@ import pandas as pd
 
 from aevb import paths
 
-# Our column for each split of the paper's figures.
-SPLITS = {"train": "train_running", "test": "test"}
+# Our column for each split of the paper's figures, and the paper's column of values.
+COLUMNS = {
+    "figure2": {"train": "train_running", "test": "test"},
+    "figure3": {"train": "train", "test": "test"},
+}
+PAPER_COLUMN = {"figure2": "lower_bound", "figure3": "marginal_loglik"}
 
 
 @contextmanager
@@ -57,22 +61,27 @@ def read_manifest(source: Path) -> dict[str, Any]:
     return manifest
 
 
-def paper_figure2() -> pd.DataFrame:
-    """The paper's Figure 2 as numbers; results/paper/README.md describes the columns."""
-    return pd.read_csv(paths.paper() / "figure2.csv")
+def paper_figure(name: str) -> pd.DataFrame:
+    """`figure2` or `figure3` of the paper as numbers; results/paper/README.md has the columns."""
+    return pd.read_csv(paths.paper() / f"{name}.csv")
 
 
-def paper_curve(
-    paper: pd.DataFrame, dataset: str, nz: int, algorithm: str, split: str
-) -> pd.DataFrame:
-    """One curve of `paper_figure2`, in the order of `samples`."""
-    chosen = paper[
-        (paper.dataset == dataset)
-        & (paper.nz == nz)
-        & (paper.algorithm == algorithm)
-        & (paper.split == split)
-    ]
-    return chosen.sort_values("samples")
+def identity(figure: str, run: Any) -> dict[str, Any]:
+    """The settings of a run that tell the curves of the paper's figure apart."""
+    names = {"figure2": ("dataset", "nz", "algorithm"), "figure3": ("n_train", "algorithm")}
+    return {name: getattr(run, name) for name in names[figure]}
+
+
+def paper_curve(paper: pd.DataFrame, **which: object) -> pd.DataFrame:
+    """One curve of `paper_figure`, in the order of `samples`.
+
+    Args:
+        paper: all curves of the figure.
+        which: the value of every column that tells curves apart, such as `algorithm="aevb"`.
+    """
+    for column, value in which.items():
+        paper = paper[paper[column] == value]
+    return paper.sort_values("samples")
 
 
 def value_at(samples: float, curve: pd.DataFrame, column: str) -> float:

@@ -12,11 +12,12 @@ import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from aevb import curves, paths, provenance
+from aevb import curves, measures, paths, provenance
 from aevb.backprop import BackpropAEVB, BackpropWakeSleep
 from aevb.data import Dataset
 from aevb.learners import Learner
-from aevb.learners.aevb import AEVB, lower_bound
+from aevb.learners.aevb import AEVB
+from aevb.learners.mcem import MCEM
 from aevb.networks import (
     Architecture,
     Initialisation,
@@ -39,8 +40,13 @@ DATASETS: dict[str, dict[str, Any]] = {
     "freyface": {"likelihood": "gaussian", "n_hidden": 200, "minibatch": 500},
 }
 NZ: dict[str, tuple[int, ...]] = {"mnist": (3, 5, 10, 20, 200), "freyface": (2, 5, 10, 20)}
-ALGORITHMS: tuple[Algorithm, ...] = ("aevb", "wake-sleep")  # of Figure 2
-PAPER_BUDGET = {"mnist": 2.5e8, "freyface": 1e8}
+N_TRAIN = (1000, 50_000)
+ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
+    "figure2": ("aevb", "wake-sleep"),
+    "figure3": ("aevb", "wake-sleep", "mcem"),
+}
+# The right-hand edges of the paper's figures: by data set in Figure 2, by n_train in Figure 3.
+PAPER_BUDGET = {"mnist": 2.5e8, "freyface": 1e8, 1000: 6e7, 50_000: 6.8e7}
 
 # What is being done, the number of samples at which it ends, and the training.
 Report = Callable[[str, int, Training], None]
@@ -50,8 +56,7 @@ def silent(_what: str, _end: int, _training: Training) -> None:
     """Report nothing."""
 
 
-EVALUATED_TRAINING_POINTS = 10_000
-EVALUATION_ROWS = 1_000
+FIRST_MARGINAL_LOGLIK = 100_000
 
 
 CPU = torch.device("cpu")
@@ -69,13 +74,13 @@ class Run:
         study: folder of the curve below results/curves.
         dataset: mnist or freyface.
         nz: latent dimensions.
-        algorithm: aevb or wake-sleep.
+        algorithm: aevb, wake-sleep or mcem.
         seed: of all random streams.
         n_train: the first so many training points are all there are; None for the whole set.
         measure: what is evaluated at log points, beside the running bound of the minibatches.
         likelihood: of the decoder.
         n_hidden: hidden units of encoder and decoder.
-        minibatch: M, datapoints per update.
+        minibatch: M, datapoints per update; all of them for MCEM.
         n_samples: L, samples of z per datapoint (AEVB).
         estimator: SGVB estimator (AEVB).
         encoder_log_variance_factor: fixed factor on the weights of the encoder's log-variance head.
@@ -116,61 +121,108 @@ class Run:
     @property
     def name(self) -> str:
         """Stable name of the curve within its study."""
+        if self.n_train is not None:
+            return f"n{self.n_train}-{self.algorithm}-seed{self.seed}"
         return f"{self.dataset}-nz{self.nz}-{self.algorithm}-seed{self.seed}"
 
 
-def paper_run(dataset: DatasetName, nz: int, algorithm: Algorithm, seed: int = 0) -> Run:
+# What the first author's library did for wake-sleep and MCEM, and not for AEVB.
+_DECODER_BIAS = {"init_decoder_output_bias_std": 0.01}
+OWN: dict[Algorithm, dict[str, Any]] = {
+    "aevb": {},
+    "wake-sleep": {"encoder_log_variance_factor": 0.1, **_DECODER_BIAS},
+    "mcem": {"warmup": 0, **_DECODER_BIAS},
+}
+
+
+def figure2_run(dataset: DatasetName, nz: int, algorithm: Algorithm, seed: int = 0) -> Run:
     """The run behind one curve of Figure 2."""
-    # What the first author's library did for wake-sleep and not for AEVB.
-    own: dict[str, Any] = (
-        {"encoder_log_variance_factor": 0.1, "init_decoder_output_bias_std": 0.01}
-        if algorithm == "wake-sleep"
-        else {}
+    settings = DATASETS[dataset] | OWN[algorithm]
+    return Run(dataset=dataset, nz=nz, algorithm=algorithm, seed=seed, **settings)
+
+
+def figure3_run(n_train: int, algorithm: Algorithm, seed: int = 0) -> Run:
+    """The run behind one curve of Figure 3.
+
+    Ten iterations of MCEM choose its step size: its first 100,000 samples may be a single one.
+    """
+    settings = OWN[algorithm]
+    if algorithm == "mcem":
+        window = 10 * n_train * MCEM.samples_per_datapoint
+        settings = settings | {"minibatch": n_train, "selection_window": window}
+    return Run(
+        study="figure3",
+        nz=3,
+        n_hidden=100,
+        n_train=n_train,
+        algorithm=algorithm,
+        seed=seed,
+        measure="marginal_loglik",
+        **settings,
     )
-    return Run(dataset=dataset, nz=nz, algorithm=algorithm, seed=seed, **DATASETS[dataset], **own)
 
 
 def figure2(seed: int = 0) -> list[Run]:
     """The 18 runs of Figure 2."""
     return [
-        paper_run(dataset, nz, algorithm, seed)  # type: ignore[arg-type]
+        figure2_run(dataset, nz, algorithm, seed)  # type: ignore[arg-type]
         for dataset, latents in NZ.items()
         for nz in latents
-        for algorithm in ALGORITHMS
+        for algorithm in ALGORITHMS["figure2"]
     ]
 
 
-def parse(name: str, study: str = "figure2", settings: Sequence[str] = ()) -> Run:
+def figure3(seed: int = 0) -> list[Run]:
+    """The 6 runs of Figure 3."""
+    return [
+        figure3_run(n_train, algorithm, seed)
+        for n_train in N_TRAIN
+        for algorithm in ALGORITHMS["figure3"]
+    ]
+
+
+RUNS = {"figure2": figure2, "figure3": figure3}
+
+
+def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> Run:
     """The run called `name`, with `settings` such as `optimiser=adam` in place of the paper's.
 
     Raises:
         ConfigurationError: if the name or a setting is not valid, or if a run with other settings
-            than the paper's would take the place of a curve of Figure 2.
+            than the paper's would take the place of a curve of the paper's figures.
     """
-    match = re.fullmatch(r"(mnist|freyface)-nz(\d+)-(aevb|wake-sleep)-seed(\d+)", name)
-    if match is None:
-        raise ConfigurationError(
-            f"no run is called {name!r}: expected <mnist|freyface>-nz<number>-<aevb|wake-sleep>"
-            "-seed<number>, for example mnist-nz20-aevb-seed0"
-        )
-    dataset, nz, algorithm, seed = match.groups()
     values: dict[str, Any] = dict(setting.partition("=")[::2] for setting in settings)
-    if values and study == "figure2":
+    if values and (study is None or study in RUNS):
         raise ConfigurationError("settings other than the paper's need a --study of their own")
     if "step_sizes" in values:
         values["step_sizes"] = values["step_sizes"].split(",")
-    identity = {"study", "dataset", "nz", "algorithm", "seed"}
+    identity = {"study", "dataset", "nz", "algorithm", "seed", "n_train"}
     known = {field.name for field in fields(Run)} - identity
     if unknown := set(values) - known:
         raise ConfigurationError(
             f"cannot set {', '.join(sorted(unknown))}: the settings are {', '.join(sorted(known))}"
         )
     try:
-        run = paper_run(dataset, int(nz), algorithm, int(seed))  # type: ignore[arg-type]
-        return TypeAdapter(Run).validate_python({**asdict(run), "study": study, **values})
+        run = _paper_run(name)
+        own = {"study": study or run.study, **values}
+        return TypeAdapter(Run).validate_python(asdict(run) | own)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"{name}: {problems}") from None
+
+
+def _paper_run(name: str) -> Run:
+    if match := re.fullmatch(r"(mnist|freyface)-nz(\d+)-(aevb|wake-sleep)-seed(\d+)", name):
+        dataset, nz, algorithm, seed = match.groups()
+        return figure2_run(dataset, int(nz), algorithm, int(seed))  # type: ignore[arg-type]
+    if match := re.fullmatch(r"n(1000|50000)-(aevb|wake-sleep|mcem)-seed(\d+)", name):
+        n_train, algorithm, seed = match.groups()
+        return figure3_run(int(n_train), algorithm, int(seed))  # type: ignore[arg-type]
+    raise ConfigurationError(
+        f"no run is called {name!r}: expected <mnist|freyface>-nz<number>-<aevb|wake-sleep>"
+        "-seed<number>, for example mnist-nz20-aevb-seed0, or n<1000|50000>"
+        "-<aevb|wake-sleep|mcem>-seed<number>, for example n1000-mcem-seed0"
+    )
 
 
 def command(run: Run, samples: int) -> str:
@@ -193,7 +245,7 @@ def budget_of(run: Run, budget: str | float) -> float:
         ConfigurationError: if it is neither, or is not positive.
     """
     if budget == "paper":
-        return PAPER_BUDGET[run.dataset]
+        return PAPER_BUDGET[run.n_train or run.dataset]
     try:
         samples = float(budget)
     except ValueError:
@@ -207,7 +259,12 @@ def budget_of(run: Run, budget: str | float) -> float:
 
 def end_of(run: Run, budget: str | float) -> int:
     """The log point at which the run stops with this budget."""
-    return last_log_point(budget_of(run, budget), run.minibatch)
+    return last_log_point(budget_of(run, budget), samples_per_update(run))
+
+
+def samples_per_update(run: Run) -> int:
+    """By how much an update moves the run along the paper's axis."""
+    return run.minibatch * (MCEM.samples_per_datapoint if run.algorithm == "mcem" else 1)
 
 
 def architecture(run: Run, dataset: Dataset) -> Architecture:
@@ -259,7 +316,9 @@ def start(
         )
 
     learner: Learner
-    if one.algorithm == "wake-sleep":
+    if one.algorithm == "mcem":
+        learner = MCEM(model, ascent("decoder"), streams("noise"), len(points))
+    elif one.algorithm == "wake-sleep":
         learner = BackpropWakeSleep(model, ascent("encoder"), ascent("decoder"), streams("noise"))
     elif one.n_samples == 1 and one.estimator == "B":
         learner = BackpropAEVB(model, ascent(""), streams("noise"))
@@ -276,50 +335,42 @@ def start(
         architectures,
         points.to(device),
         one.minibatch,
-        streams("minibatches"),
+        None if one.algorithm == "mcem" else streams("minibatches"),
         one.products,
     )
 
 
-@torch.no_grad()
-def evaluate(training: Training, runs: Sequence[Run], dataset: Dataset) -> list[Row]:
-    """Fresh estimates of the bound (estimator B, L = 1) for every run of a stack.
+def evaluate(training: Training, runs: Sequence[Run], dataset: Dataset) -> list[Row] | None:
+    """What the runs' `measure` asks for, for every run of a stack, at a log point.
 
     The noise depends on the seed and the number of samples seen, not on earlier evaluations. As
     long as nothing has moved, through the warm-up, the estimates of the first log point stand.
 
     Returns:
-        For each run the mean, in nats per datapoint, and its standard error on the first 10,000
-        training points (`train`), all test points (`test`) and the first 1000 of them
-        (`test_first1000`).
+        A row for each run, see `measures`; None where the point is
+        passed over: marginal likelihoods, which take seconds, between the first log point and
+        100,000 samples.
     """
+    marginal = runs[0].measure == "marginal_loglik"
+    if marginal and training.rows[0] and training.samples < FIRST_MARGINAL_LOGLIK:
+        return None
     moved = any(ascent.moving for ascent in training.learner.ascents.values())
     if training.rows[0] and not moved:
         own = ("samples", "train_running")
         return [{k: v for k, v in rows[-1].items() if k not in own} for rows in training.rows]
-    device = training.points.device
     streams = Streams(
-        [generator(run.seed, f"evaluation at {training.samples}", device) for run in runs],
+        [
+            generator(run.seed, f"evaluation at {training.samples}", training.points.device)
+            for run in runs
+        ],
         [run.nz for run in runs],
     )
-
-    def bounds(points: torch.Tensor) -> torch.Tensor:
-        parts = [
-            lower_bound(training.learner.model, rows.expand(len(runs), *rows.shape), streams)
-            for rows in torch.split(points.to(device), EVALUATION_ROWS)
-        ]
-        return torch.cat(parts, 1).double()
-
-    train_bounds = bounds(dataset.train[:EVALUATED_TRAINING_POINTS])
-    test_bounds = bounds(dataset.test)
+    measure = measures.marginal_logliks if marginal else measures.lower_bounds
+    values = measure(training.learner.model, training.points, dataset, streams)
     rows: list[Row] = [{} for _ in runs]
-    for column, values in {
-        "train": train_bounds,
-        "test": test_bounds,
-        "test_first1000": test_bounds[:, :1000],
-    }.items():
-        errors = values.std(1) / values.shape[1] ** 0.5
-        for row, mean, error in zip(rows, values.mean(1).tolist(), errors.tolist(), strict=True):
+    for column, per_point in values.items():
+        errors = per_point.std(1) / per_point.shape[1] ** 0.5
+        for row, mean, error in zip(rows, per_point.mean(1).tolist(), errors.tolist(), strict=True):
             row[column], row[f"{column}_se"] = mean, error
     return rows
 
@@ -357,7 +408,7 @@ def select_step_sizes(
     one = runs[0]
     if len(one.step_sizes) == 1:
         return [Selection(step_size=one.step_sizes[0], samples=0, scores={}) for _ in runs]
-    end = last_log_point(one.selection_window, one.minibatch)
+    end = last_log_point(one.selection_window, samples_per_update(one))
     scores: list[dict[float, float]] = [{} for _ in runs]
     for step_size in one.step_sizes:
         training = start(runs, [step_size] * len(runs), dataset, device)
@@ -448,7 +499,7 @@ def run_to(
         budget,
         lambda t: evaluate(t, runs, dataset),
         checkpoint=save,
-        report=partial(report, "training", last_log_point(budget, runs[0].minibatch)),
+        report=partial(report, "training", last_log_point(budget, samples_per_update(runs[0]))),
         stop_requested=stop_requested,
         seconds_between_checkpoints=seconds_between_checkpoints,
     )

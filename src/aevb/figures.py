@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
-import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from aevb import curves, paths
+from aevb import curves, experiments, paths
 
 # The paper's red and green, in the shades of Okabe and Ito's palette that all readers can tell
 # apart. Line style and labels carry the meaning too.
-COLOURS = {"aevb": "#d55e00", "wake-sleep": "#009e73"}
-NAMES = {"aevb": "AEVB", "wake-sleep": "Wake-sleep"}
+COLOURS = {"aevb": "#d55e00", "wake-sleep": "#009e73", "mcem": "#0072b2"}
+NAMES = {"aevb": "AEVB", "wake-sleep": "Wake-sleep", "mcem": "Monte Carlo EM"}
 STYLES = {"train": "-", "test": "--"}
 
 
@@ -64,7 +63,6 @@ def figure2(*, local: bool = True) -> Figure:
         local: whether to draw the runs of this machine at all.
     """
     use_style()
-    paper = curves.paper_figure2()
     figure = Figure(figsize=(9, 10.5))
     # Two rows of three panels for each data set; MNIST leaves one place, Frey Face two.
     places = iter(figure.subplots(4, 3).flat)
@@ -74,7 +72,7 @@ def figure2(*, local: bool = True) -> Figure:
             if k >= len(panels.nz):
                 ax.set_axis_off()
                 if row == 0:
-                    ax.legend(handles=_legend(local), loc="center")
+                    ax.legend(handles=_legend("figure2", local), loc="center")
                 continue
             nz = panels.nz[k]
             ax.set(xscale="log", xlim=panels.samples, ylim=panels.bound)
@@ -83,34 +81,56 @@ def figure2(*, local: bool = True) -> Figure:
                 ax.set_ylabel("Lower bound\n(nats per datapoint)")
             if k + 3 >= len(panels.nz):
                 ax.set_xlabel("Training samples evaluated")
-            for algorithm in COLOURS:
-                _draw_curves(ax, paper, dataset, nz, algorithm, local)
+            for algorithm in experiments.ALGORITHMS["figure2"]:
+                _draw(ax, "figure2", experiments.figure2_run(dataset, nz, algorithm), local)  # type: ignore[arg-type]
     return figure
 
 
-def _draw_curves(
-    ax: Axes, paper: pd.DataFrame, dataset: str, nz: int, algorithm: str, with_local: bool
-) -> None:
-    colour, stem = COLOURS[algorithm], f"{dataset}-nz{nz}-{algorithm}-seed"
+def figure3(*, local: bool = True) -> Figure:
+    """Figure 3: marginal log likelihood by the paper's estimator, two panels, drawn as `figure2`.
+
+    Args:
+        local: whether to draw the runs of this machine at all.
+    """
+    use_style()
+    figure = Figure(figsize=(9, 4.5))
+    axes = figure.subplots(1, 2)
+    for ax, n_train in zip(axes, experiments.N_TRAIN, strict=True):
+        ax.set(xlim=(0, experiments.PAPER_BUDGET[n_train]), ylim=(-160, -100))
+        ax.set_title(f"$N_\\mathrm{{train}}={n_train}$")
+        ax.set_xlabel("Training samples evaluated (millions)")
+        ax.xaxis.set_major_formatter(lambda samples, _: f"{samples / 1e6:.0f}")
+        for algorithm in experiments.ALGORITHMS["figure3"]:
+            _draw(ax, "figure3", experiments.figure3_run(n_train, algorithm), local)
+    axes[0].set_ylabel("Marginal log likelihood\n(nats per datapoint)")
+    figure.legend(handles=_legend("figure3", local), loc="outside lower center", ncols=4)
+    return figure
+
+
+def _draw(ax: Axes, name: str, run: experiments.Run, with_local: bool) -> None:
+    """The paper's curves and ours, of all seeds, of the algorithm, data and model of `run`."""
+    paper = curves.paper_figure(name)
+    colour, stem = COLOURS[run.algorithm], run.name.removesuffix(str(run.seed))
     published, local = (
-        [curves.read(file) for file in sorted((root / "curves/figure2").glob(f"{stem}*.csv"))]
+        [curves.read(file) for file in sorted((root / "curves" / name).glob(f"{stem}*.csv"))]
         for root in (paths.published(), paths.local())
     )
     if not with_local:
         local = []
     for split, style in STYLES.items():
-        theirs = curves.paper_curve(paper, dataset, nz, algorithm, split)
-        ax.plot(theirs.samples, theirs.lower_bound, style, color=colour, lw=3.5, alpha=0.3)
+        theirs = curves.paper_curve(paper, **curves.identity(name, run), split=split)
+        value, column = curves.PAPER_COLUMN[name], curves.COLUMNS[name][split]
+        ax.plot(theirs.samples, theirs[value], style, color=colour, lw=3.5, alpha=0.3)
         for ours in published or local:
-            ax.plot(ours.samples, ours[curves.SPLITS[split]], style, color=colour, lw=1.2)
+            ax.plot(ours.samples, ours[column], style, color=colour, lw=1.2)
         for ours in local if published else []:
-            ax.plot(ours.samples, ours[curves.SPLITS[split]], ".", color=colour, ms=2.5)
+            ax.plot(ours.samples, ours[column], ".", color=colour, ms=2.5)
 
 
-def _legend(with_local: bool) -> list[Line2D]:
+def _legend(name: str, with_local: bool) -> list[Line2D]:
     ours = [
-        Line2D([], [], color=colour, ls=style, label=f"{NAMES[algorithm]}, {split}")
-        for algorithm, colour in COLOURS.items()
+        Line2D([], [], color=COLOURS[algorithm], ls=style, label=f"{NAMES[algorithm]}, {split}")
+        for algorithm in experiments.ALGORITHMS[name]
         for split, style in STYLES.items()
     ]
     paper = Line2D([], [], color="grey", lw=3.5, alpha=0.4, label="the paper's own curve")
@@ -118,7 +138,7 @@ def _legend(with_local: bool) -> list[Line2D]:
     return [*ours, paper, *([fresh] if with_local else [])]
 
 
-FIGURES: dict[str, Callable[..., Figure]] = {"figure2": figure2}
+FIGURES: dict[str, Callable[..., Figure]] = {"figure2": figure2, "figure3": figure3}
 
 
 def draw_all(*, local: bool = True) -> list[Path]:

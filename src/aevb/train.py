@@ -18,7 +18,7 @@ from aevb.networks import Architecture, load_replicate, parameter_shapes
 from aevb.randomness import Streams
 
 LOG_POINTS_PER_DECADE = 20
-UPDATES_BETWEEN_REPORTS = 200
+SAMPLES_BETWEEN_REPORTS = 20_000
 
 Row = dict[str, float]
 State = dict[str, Any]
@@ -41,23 +41,23 @@ class Stopped(Exception):
     """The user or the machine asked the run to end; its checkpoint has been written."""
 
 
-def log_points(minibatch: int) -> Iterator[int]:
+def log_points(per_update: int) -> Iterator[int]:
     """Sample counts at which a curve has a point.
 
-    Evenly spaced in log10(samples), 20 a decade, rounded to whole minibatches, without repeats;
-    the first after one minibatch. Without end.
+    Evenly spaced in log10(samples), 20 a decade, rounded to whole updates, without repeats; the
+    first after one update. Without end.
     """
     previous, k = 0, 0
     while True:
-        point = max(1, round(10 ** (k / LOG_POINTS_PER_DECADE) / minibatch)) * minibatch
+        point = max(1, round(10 ** (k / LOG_POINTS_PER_DECADE) / per_update)) * per_update
         if point > previous:
             yield point
         previous, k = point, k + 1
 
 
-def last_log_point(budget: float, minibatch: int) -> int:
+def last_log_point(budget: float, per_update: int) -> int:
     """The first log point at or beyond `budget` samples: where a run with that budget stops."""
-    return next(point for point in log_points(minibatch) if point >= budget)
+    return next(point for point in log_points(per_update) if point >= budget)
 
 
 class Training:
@@ -68,7 +68,7 @@ class Training:
         architectures: of each replicate.
         points: training images `(n, pixels)`, on the learner's device.
         minibatch: M, datapoints per update, drawn uniformly with replacement.
-        order: the stream of minibatch indices.
+        order: the stream of minibatch indices; None where every update takes all points in order.
         products: what the factors of matrix products are rounded to while training. bfloat16 is
             faster where the hardware has it; sums and everything else stay in float32.
     """
@@ -79,11 +79,12 @@ class Training:
         architectures: Sequence[Architecture],
         points: Tensor,
         minibatch: int,
-        order: Streams,
+        order: Streams | None,
         products: Products = "float32",
     ) -> None:
         self.learner, self.points, self.minibatch, self.order = learner, points, minibatch, order
         self.products = products
+        self._streams = {"noise": learner.noise} | ({} if order is None else {"minibatches": order})
         self._shapes = [parameter_shapes(a) for a in architectures]
         self.samples = 0
         self.rows: list[list[Row]] = [[] for _ in architectures]
@@ -91,6 +92,11 @@ class Training:
         self._sum = torch.zeros(len(architectures), dtype=torch.float64, device=points.device)
         self._recorded: torch.cuda.CUDAGraph | None = None
         self._running_updates = 0
+
+    @property
+    def samples_per_update(self) -> int:
+        """By how much an update moves a run along the paper's axes."""
+        return self.minibatch * self.learner.samples_per_datapoint
 
     @property
     def running_bound(self) -> Tensor:
@@ -114,9 +120,12 @@ class Training:
                     self._update()
         self._running_sum += self._sum.cpu()
         self._running_updates += updates
-        self.samples += updates * self.minibatch
+        self.samples += updates * self.samples_per_update
 
     def _update(self) -> None:
+        if self.order is None:
+            self._sum += self.learner.step(self.points.expand(len(self.rows), -1, -1))
+            return
         indices = self.order.indices(self.minibatch, len(self.points))
         # index_select copies rows five times as fast as indexing with a tensor does.
         x = self.points.index_select(0, indices.flatten()).view(*indices.shape, -1)
@@ -131,7 +140,7 @@ class Training:
     def _replay(self) -> None:
         if self._recorded is None:
             self._recorded = torch.cuda.CUDAGraph()
-            for streams in (self.order, self.learner.noise):
+            for streams in self._streams.values():
                 for generator in streams.generators:
                     self._recorded.register_generator_state(generator)
             counts = [ascent.updates for ascent in self.learner.ascents.values()]
@@ -175,9 +184,10 @@ class Training:
                 }
                 for key, ascent in self.learner.ascents.items()
             },
+            "memory": {k: v[replicate].cpu().clone() for k, v in self.learner.memory.items()},
             "streams": {
-                "minibatches": self.order.generators[replicate].get_state(),
-                "noise": self.learner.noise.generators[replicate].get_state(),
+                purpose: streams.generators[replicate].get_state()
+                for purpose, streams in self._streams.items()
             },
         }
 
@@ -200,14 +210,16 @@ class Training:
                 ascent.updates = state["ascents"][key]["updates"]
                 for name, values in state["ascents"][key]["accumulators"].items():
                     load_replicate(ascent.accumulators[name], r, values)
-            self.order.generators[r].set_state(state["streams"]["minibatches"])
-            self.learner.noise.generators[r].set_state(state["streams"]["noise"])
+            for name, value in state["memory"].items():
+                self.learner.memory[name][r].copy_(value)
+            for purpose, streams in self._streams.items():
+                streams.generators[r].set_state(state["streams"][purpose])
 
 
 def train(
     training: Training,
     budget: float,
-    evaluate: Callable[[Training], Sequence[Row]],
+    evaluate: Callable[[Training], Sequence[Row] | None],
     *,
     report: Callable[[Training], None] = lambda _: None,
     checkpoint: Callable[[Training], None] = lambda _: None,
@@ -219,12 +231,13 @@ def train(
     Args:
         training: where to start from; moved in place.
         budget: samples of each run, from its beginning.
-        evaluate: called at every log point; a row of further columns for each run.
-        report: called every few hundred updates, for progress.
+        evaluate: called at every log point; a row of further columns for each run, or None to
+            pass the point over.
+        report: called every few thousand samples, for progress.
         checkpoint: called at the end, when a stop is requested, and whenever the last is some time
             ago.
         seconds_between_checkpoints: how long that time is.
-        stop_requested: asked every few hundred updates.
+        stop_requested: asked every few thousand samples.
 
     Raises:
         Stopped: after a checkpoint, when a stop was requested.
@@ -236,21 +249,25 @@ def train(
         checkpoint(training)
         last_checkpoint = time.monotonic()
 
-    end = last_log_point(budget, training.minibatch)
-    for point in log_points(training.minibatch):
+    per_update = training.samples_per_update
+    updates_between_reports = max(1, SAMPLES_BETWEEN_REPORTS // per_update)
+    end = last_log_point(budget, per_update)
+    for point in log_points(per_update):
         if point > end:
             return
-        if training.rows[0] and training.rows[0][-1]["samples"] >= point:
+        logged = training.rows[0][-1]["samples"] if training.rows[0] else 0
+        if point < training.samples or point == logged:
             continue
         while training.samples < point:
-            left = math.ceil((point - training.samples) / training.minibatch)
-            training.advance(min(left, UPDATES_BETWEEN_REPORTS))
+            left = math.ceil((point - training.samples) / per_update)
+            training.advance(min(left, updates_between_reports))
             report(training)
             if stop_requested():
                 save()
                 raise Stopped
             if time.monotonic() - last_checkpoint > seconds_between_checkpoints:
                 save()
-        training.log(evaluate(training))
+        if (evaluations := evaluate(training)) is not None:
+            training.log(evaluations)
         if point == end or time.monotonic() - last_checkpoint > seconds_between_checkpoints:
             save()

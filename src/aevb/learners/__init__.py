@@ -28,6 +28,16 @@ class Learner(Protocol):
         """The streams of the algorithm's own randomness."""
         ...
 
+    @property
+    def memory(self) -> Mapping[str, Tensor]:
+        """What else an update leaves to the next, `(replicates, ...)`, changed in place."""
+        ...
+
+    @property
+    def samples_per_datapoint(self) -> int:
+        """Training samples that a datapoint of a minibatch counts for on the paper's axes."""
+        ...
+
     def step(self, x: Tensor) -> Tensor:
         """Update the parameters from one minibatch.
 

@@ -61,6 +61,8 @@ class AEVB:
         estimator: A (equation 6) or B (equation 7).
     """
 
+    samples_per_datapoint = 1
+
     def __init__(
         self,
         model: Model,
@@ -70,7 +72,7 @@ class AEVB:
         n_samples: int = 1,
         estimator: Literal["A", "B"] = "B",
     ) -> None:
-        self.model, self.noise = model, noise
+        self.model, self.noise, self.memory = model, noise, dict[str, Tensor]()
         self.ascents = {"both": ascent}
         self.n_samples, self.estimator = n_samples, estimator
 

@@ -22,10 +22,12 @@ class WakeSleep:
         noise: the stream of wake samples and dreams.
     """
 
+    samples_per_datapoint = 1
+
     def __init__(
         self, model: Model, encoder_ascent: Ascent, decoder_ascent: Ascent, noise: Streams
     ) -> None:
-        self.model, self.noise = model, noise
+        self.model, self.noise, self.memory = model, noise, dict[str, Tensor]()
         self.ascents = {"encoder": encoder_ascent, "decoder": decoder_ascent}
 
     def step(self, x: Tensor) -> Tensor:
