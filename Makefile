@@ -85,8 +85,9 @@ book: $(BIN)/.ready ## build the HTML book from what is there, without training
 compare: $(BIN)/.ready ## print our bounds beside the paper's
 	@$(AEVB) compare --budget $(BUDGET) --seed $(SEED)
 
-publish: $(BIN)/.ready ## copy local curves to where published ones lie, and draw the figures
+publish: $(BIN)/.ready ## copy local curves and models to where published ones lie, and draw the figures
 	cp -r results/local/curves/figure2 results/local/curves/figure3 results/curves
+	cp -r results/local/models results
 	$(AEVB) figures --published
 
 lint: $(BIN)/.ready

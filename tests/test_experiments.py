@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from aevb import curves, experiments, paths
+from aevb import curves, experiments, models, paths
 from aevb.data import Dataset
 from aevb.experiments import ConfigurationError, Run
 from aevb.train import Stopped
@@ -223,6 +223,22 @@ def test_a_run_of_figure3_measures_likelihoods_and_continues(
     paths.checkpoint(run.study, run.name).unlink()
     experiments.run_to([run], 120_000, dataset)
     pd.testing.assert_frame_equal(curves.read(curve_file(run)), continued, check_exact=True)
+
+
+def test_an_exported_model_is_the_trained_one_in_half_precision(
+    project: Path, dataset: Dataset
+) -> None:
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        experiments.export(TINY)
+    experiments.run_to([TINY], 1000, dataset)
+    model, manifest = models.read(experiments.export(TINY))
+    trained = torch.load(paths.checkpoint(TINY.study, TINY.name), weights_only=True)
+    for name, value in model.named_parameters():
+        expected = trained["training"]["parameters"][name]
+        torch.testing.assert_close(value[0], expected, rtol=1e-3, atol=1e-6, msg=name)
+    assert manifest == curves.read_manifest(curve_file(TINY))
+    with pytest.raises(FileNotFoundError, match="aevb export other"):
+        models.read(project / "other.safetensors")
 
 
 def test_a_checkpoint_of_other_settings_is_not_continued(project: Path, dataset: Dataset) -> None:

@@ -118,6 +118,20 @@ def run(
         )
 
 
+@app.command()
+def export(
+    names: Annotated[list[str], typer.Argument(help="Runs that have been trained here.")],
+    study: Annotated[str | None, typer.Option(help="Folder of the curve.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting, as it was trained with.")
+    ] = None,
+) -> None:
+    """Write the trained models in half precision, for chapters and the browser to draw from."""
+    for name in names:
+        file = experiments.export(experiments.parse(name, study, setting or ()))
+        print(file.relative_to(paths.root()))
+
+
 class _StopOnSignal:
     """Turns an interrupt or a termination into a request to stop at the next safe point."""
 

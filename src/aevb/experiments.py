@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from aevb import curves, measures, paths, provenance
+from aevb import curves, measures, models, paths, provenance
 from aevb.backprop import BackpropAEVB, BackpropWakeSleep
 from aevb.data import Dataset
 from aevb.learners import Learner
@@ -503,6 +504,25 @@ def run_to(
         stop_requested=stop_requested,
         seconds_between_checkpoints=seconds_between_checkpoints,
     )
+
+
+def export(run: Run) -> Path:
+    """Write the model of a run's checkpoint, in half precision, under results/local/models.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileNotFoundError: if the run has no checkpoint on this machine.
+    """
+    checkpoint, curve = _load_checkpoint(run), paths.curve(paths.local(), run.study, run.name)
+    if checkpoint is None:
+        raise FileNotFoundError(
+            f"{run.name} has no checkpoint here; `aevb run {run.name}` makes it"
+        )
+    target = paths.model(paths.local(), run.name)
+    models.write(target, checkpoint["training"]["parameters"], curves.read_manifest(curve))
+    return target
 
 
 def _manifest(

@@ -1,0 +1,51 @@
+"""Trained models small enough to ship: half precision, one safetensors file each.
+
+The header holds the run's manifest, so a model says what made it as a curve does.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from aevb import curves
+from aevb.networks import Architecture, Model, load_replicate
+
+
+def write(target: Path, parameters: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:
+    """Write the parameters of one run, by name and without replicate axis, whole or not at all."""
+    halves = {name: value.half().contiguous() for name, value in parameters.items()}
+    with curves.atomic(target) as temporary:
+        save_file(halves, temporary, metadata={"manifest": json.dumps(manifest)})
+
+
+def read(source: Path) -> tuple[Model, dict[str, Any]]:
+    """Read a model, as a stack of one in single precision, and its manifest.
+
+    Raises:
+        FileNotFoundError: naming the file and the command that makes it.
+    """
+    if not source.exists():
+        raise FileNotFoundError(f"no model at {source}; `aevb export {source.stem}` makes it")
+    with safe_open(source, framework="pt") as file:
+        manifest = json.loads(file.metadata()["manifest"])
+        parameters = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    run = manifest["configuration"]
+    n_pixels = parameters["encoder.hidden.weight"].shape[0]
+    model = Model(
+        [
+            Architecture(
+                n_pixels,
+                run["n_hidden"],
+                run["nz"],
+                run["likelihood"],
+                run["encoder_log_variance_factor"],
+            )
+        ]
+    )
+    load_replicate(dict(model.named_parameters()), 0, parameters)
+    return model, manifest
