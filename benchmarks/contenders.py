@@ -5,6 +5,7 @@ Adagrad (Adam where a package offers no Adagrad), float32. Every function prepar
 and returns `train(updates)`, which does that many updates.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -79,6 +80,52 @@ def this_project(
         learner = training.learner
         training.learner = AEVB(learner.model, learner.ascents["both"], learner.noise)
     return training.advance
+
+
+def update_in_parts(products: Products) -> Callable[[], dict[str, float]]:
+    """One update of this project, as `BackpropAEVB.step` makes it: the seconds of each part."""
+    from aevb import bound, experiments
+    from aevb.backprop import BackpropAEVB
+    from aevb.data import Dataset
+
+    pixels = images()
+    dataset = Dataset("mnist", pixels, pixels[:0], pixels[:0], (28, 28))
+    training = experiments.start([experiments.Run(warmup=0, products=products)], [0.01], dataset)
+    training.advance(100)
+    learner = training.learner
+    assert isinstance(learner, BackpropAEVB)
+
+    @torch.no_grad()
+    def update() -> dict[str, float]:
+        seconds: dict[str, float] = {}
+        began = time.perf_counter()
+
+        def done(part: str) -> None:
+            nonlocal began
+            now = time.perf_counter()
+            seconds[part], began = now - began, now
+
+        x = pixels[torch.randint(len(pixels), (MINIBATCH,))][None]
+        done("gather the minibatch")
+        q = learner._encoder.forward(x)
+        done("encoder")
+        scaled_noise = torch.exp(0.5 * q.log_variance) * learner.noise.latents(MINIBATCH)
+        z = q.mean + scaled_noise
+        done("sample z")
+        log_px_given_z = learner._decoder.log_prob(z, x)
+        done("decoder and log p(x|z)")
+        bound.estimator_b(log_px_given_z[None], bound.kl_to_standard_normal(q))
+        done("KL and bound")
+        by_z = learner._decoder.backward()
+        done("gradient, decoder")
+        by_log_variance = 0.5 * (by_z * scaled_noise + 1 - torch.exp(q.log_variance))
+        learner._encoder.backward(by_z - q.mean, by_log_variance)
+        done("gradient, encoder")
+        learner.ascents["both"].ascend(learner._gradients)
+        done("Adagrad and prior")
+        return seconds
+
+    return update
 
 
 class _PlainVAE(nn.Module):

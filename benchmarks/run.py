@@ -2,8 +2,8 @@
 
 Each contender runs in processes of its own, in three ways: on one core, on two threads, and as two
 one-thread runs side by side. Repetitions are interleaved, so that a slow minute of the machine
-falls on all alike. Written to results/benchmarks: cpu.csv, and cost.csv, which says how this
-project's speed depends on the size of the problem.
+falls on all alike. Written to results/benchmarks: cpu.csv; parts.csv, where the time of an update
+goes; and cost.csv, how this project's speed depends on the size of the problem.
 """
 
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from contenders import CONTENDERS, MINIBATCH, this_project
+from contenders import CONTENDERS, MINIBATCH, this_project, update_in_parts
 
 from aevb import curves, provenance
 
@@ -130,10 +130,26 @@ def cost() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def parts() -> pd.DataFrame:
+    """Milliseconds of every part of one AEVB update on one thread, in the order of the update."""
+    torch.set_num_threads(1)
+    rows = []
+    for products, precision in {"float32": "highest", "bfloat16": "medium"}.items():
+        update = update_in_parts(products)  # type: ignore[arg-type]
+        torch.set_float32_matmul_precision(precision)
+        seconds = pd.DataFrame([update() for _ in range(UPDATES)]).median()
+        torch.set_float32_matmul_precision("highest")
+        rows += [
+            {"products": products, "part": part, "milliseconds": round(1e3 * median, 3)}
+            for part, median in seconds.items()
+        ]
+    return pd.DataFrame(rows)
+
+
 def main() -> None:
     """Measure, write and print."""
     folder = Path("results/benchmarks")
-    for name, table in {"cpu": compare(), "cost": cost()}.items():
+    for name, table in {"cpu": compare(), "parts": parts(), "cost": cost()}.items():
         with curves.atomic(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
         print(table.to_string(index=False))
