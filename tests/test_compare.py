@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aevb import compare, curves, data, experiments, figures, paths, provenance
+from aevb import cli, compare, curves, data, experiments, figures, paths, provenance
 
 RUN = experiments.figure2_run("mnist", 20, "aevb")
 MANIFEST = {"hardware": {"device": "cpu"}, "precision": "float32", "versions": {"torch": "2"}}
@@ -153,3 +153,13 @@ def test_published_curves_are_what_the_code_says() -> None:
         assert curve.samples.iloc[-1] == manifest["samples"]
         assert curve.samples.is_monotonic_increasing
         assert not manifest["commit"].endswith("-dirty")
+
+
+def test_a_published_curve_can_be_cited(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.cite(RUN.name)
+    entry = capsys.readouterr().out
+    manifest = curves.read_manifest(paths.curve(paths.published(), RUN.study, RUN.name))
+    assert entry.startswith(f"@misc{{aevb-reproduction-figure2-{RUN.name},")
+    assert f"results/curves/figure2/{RUN.name}.csv" in entry
+    assert manifest["configuration_sha256"] in entry
+    assert entry.count("{") == entry.count("}")

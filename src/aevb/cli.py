@@ -12,7 +12,7 @@ import typer
 from tqdm import tqdm
 
 from aevb import compare as comparison
-from aevb import curves, data, experiments, figures, paths
+from aevb import curves, data, experiments, figures, paths, provenance
 from aevb.train import Stopped, Training
 
 app = typer.Typer(
@@ -130,6 +130,17 @@ def export(
     for name in names:
         file = experiments.export(experiments.parse(name, study, setting or ()))
         print(file.relative_to(paths.root()))
+
+
+@app.command()
+def cite(
+    name: Annotated[str, typer.Argument(help="A published curve, such as mnist-nz20-aevb-seed0.")],
+    study: Annotated[str | None, typer.Option(help="Folder of the curve.")] = None,
+) -> None:
+    """Print a BibTeX entry for a published curve."""
+    file = paths.curve(paths.published(), study or experiments.parse(name).study, name)
+    curves.read(file)
+    print(provenance.bibtex(file.relative_to(paths.root()), curves.read_manifest(file)))
 
 
 class _StopOnSignal:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,29 @@ def digest(configuration: Any) -> str:
     """SHA-256 of a configuration's canonical JSON."""
     canonical = json.dumps(configuration, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def bibtex(file: Path, manifest: Mapping[str, Any]) -> str:
+    """An entry that cites one curve.
+
+    Args:
+        file: the curve, relative to the project.
+        manifest: its manifest.
+    """
+    run, curve = manifest["configuration"], f"curve {manifest['name']}"
+    key = f"aevb-reproduction-{run['study']}-{manifest['name']}"
+    source = f"commit {manifest['commit']}" if manifest["commit"] else "commit unknown"
+    return "\n".join(
+        [
+            f"@misc{{{key},",
+            "  author = {{The AEVB reproduction developers}},",
+            f"  title  = {{{{Auto-Encoding Variational Bayes, reproduced: {curve}}}}},",
+            f"  note   = {{File {file.as_posix()}, {manifest['samples']:,} training samples,",
+            f"            version {manifest['versions']['aevb']}, {source},",
+            f"            configuration SHA-256 {manifest['configuration_sha256']}}},",
+            "}",
+        ]
+    )
 
 
 def versions() -> dict[str, str]:
