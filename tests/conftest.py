@@ -1,7 +1,7 @@
 """What every test shares: one thread, and honest skipping."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 import torch
@@ -21,6 +21,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("data"):
         if marker.args[0] not in data.available():
             pytest.skip(f"needs the {marker.args[0]} data: run `make data`, or set AEVB_DATA")
+
+
+@pytest.fixture
+def double_precision() -> Iterator[None]:
+    """Tensors in double precision, as long as a test runs."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
 
 
 @pytest.hookimpl(wrapper=True)

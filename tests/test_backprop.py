@@ -1,6 +1,5 @@
 """Gradients by hand against autograd: the same steps, update after update."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -17,15 +16,10 @@ from aevb.learners.aevb import AEVB
 from aevb.learners.wake_sleep import WakeSleep
 from aevb.train import Training
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 RUN = Run(n_hidden=9, minibatch=7, warmup=2, encoder_log_variance_factor=0.3, init_std=0.3)
 NZ = (2, 4)
-
-
-@pytest.fixture(autouse=True)
-def double_precision() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def begin(run: Run) -> Training:

@@ -69,13 +69,26 @@ def test_a_fresh_run_is_compared_with_the_published_one(project: Path) -> None:
     put(paths.published(), 10**7)
     put(paths.local(), 10**6)
     assert compare.prefixes().to_dict("records") == [
-        {"run": RUN.name, "same_machine": True, "largest_difference": 0.0}
+        {"run": RUN.name, "same_machine": True, "largest_difference": 0.0, "tolerance": 0.01}
     ]
+    assert compare.out_of_tolerance() == ""
     put(paths.local(), 10**6, shift=0.5, hardware={"device": "cuda"})
     assert compare.prefixes().to_dict("records") == [
-        {"run": RUN.name, "same_machine": False, "largest_difference": 0.5}
+        {"run": RUN.name, "same_machine": False, "largest_difference": 0.5, "tolerance": 10.0}
     ]
+    assert compare.out_of_tolerance() == ""
     assert "0.5000 nats" in compare.report("1e6")
+
+
+@pytest.mark.parametrize(("device", "shift"), [("cpu", 0.02), ("cuda", 11.0)])
+def test_a_fresh_run_that_is_not_the_published_one_fails(
+    project: Path, device: str, shift: float
+) -> None:
+    put(paths.published(), 10**7)
+    put(paths.local(), 10**6, shift=shift, hardware={"device": device})
+    assert RUN.name in compare.out_of_tolerance()
+    with pytest.raises(SystemExit, match="differs from the published run"):
+        cli.compare("1e6")
 
 
 def test_the_report_says_what_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

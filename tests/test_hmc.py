@@ -1,6 +1,6 @@
 """HMC against what Hamilton's equations promise and against densities with known moments."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -28,17 +28,11 @@ from aevb.networks import (
 )
 from aevb.randomness import Streams, generator
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 COVARIANCE = torch.tensor([[1.0, 0.9, 0.0], [0.9, 1.0, 0.3], [0.0, 0.3, 2.0]], dtype=torch.float64)
 MEAN = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
 ONE_STEP = (1, 1, 1)
-
-
-@pytest.fixture(autouse=True)
-def double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
 
 
 def noise(seeds: Sequence[int] = (0,), nz: int = 3) -> Streams:

@@ -4,7 +4,7 @@ Two kinds of networks: those of the paper (`stack`), and linear ones (`LinearMod
 bound, its gradient and the best reachable likelihood are known exactly.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -37,23 +37,6 @@ ALGORITHMS = ("aevb", "wake-sleep")
 PIXELS, HIDDEN = 12, 7
 PLAIN = Optimisation(warmup=0, prior=0.0)
 ROUGH = Initialisation(std=0.5, encoder_log_variance_std=0.5, decoder_output_bias_std=0.5)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def double_precision() -> Iterator[None]:
-    """Networks and noise in double precision, as long as a test runs."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
 
 
 def noise(seeds: Sequence[int], nz: Sequence[int]) -> Streams:

@@ -1,7 +1,7 @@
 """The likelihood estimators against exact answers and against each other."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import pytest
@@ -34,15 +34,9 @@ from aevb.networks import (
 )
 from aevb.randomness import Streams, generator
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 ROWS = 300
-
-
-@pytest.fixture(autouse=True)
-def double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
 
 
 def noise(seeds: Sequence[int], nz: int) -> Streams:

@@ -1,6 +1,6 @@
 """Monte Carlo EM against steps by hand and the exact maximum likelihood."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -21,15 +21,9 @@ from aevb.networks import (
 from aevb.optim import Ascent, Optimisation
 from aevb.randomness import Streams, generator
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 PIXELS, N = 12, 30
-
-
-@pytest.fixture(autouse=True)
-def double_precision() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
 
 
 def noise(seeds: Sequence[int], nz: Sequence[int] | None = None) -> Streams:
