@@ -185,8 +185,10 @@ def compare(
     budget: Annotated[str, typer.Option(help="Samples, or 'paper'.")] = "1e6",
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Print our values beside the paper's, for every curve of Figures 2 and 3."""
+    """Print our values beside the paper's; fail if fresh runs are not the published ones."""
     print(comparison.report(budget, seed))
+    if wrong := comparison.out_of_tolerance(seed):
+        sys.exit(f"aevb: {wrong}")
 
 
 def main() -> None:

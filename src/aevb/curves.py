@@ -5,6 +5,7 @@ value is in nats per datapoint, higher is better; results/README.md explains eac
 """
 
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -84,11 +85,24 @@ def paper_curve(paper: pd.DataFrame, **which: object) -> pd.DataFrame:
     return paper.sort_values("samples")
 
 
-def value_at(samples: float, curve: pd.DataFrame, column: str) -> float:
-    """A curve's value at `samples`, linear in log10(samples); NaN outside the curve."""
+def value_at(samples: float, curve: pd.DataFrame, column: str, *, gap: float = math.inf) -> float:
+    """A curve's value at `samples`, linear in log10(samples).
+
+    Args:
+        samples: where.
+        curve: in the order of `samples`.
+        column: of the values.
+        gap: NaN where the points around are further apart than by this factor in samples.
+
+    Returns:
+        The value; NaN outside the curve.
+    """
     nan = float("nan")
-    x, y = np.log10(curve["samples"]), curve[column]
-    return float(np.interp(np.log10(samples), x, y, left=nan, right=nan))
+    x, y = curve["samples"].to_numpy(), curve[column].to_numpy()
+    after = int(np.searchsorted(x, samples))
+    if 0 < after < len(x) and x[after] != samples and x[after] > gap * x[after - 1]:
+        return nan
+    return float(np.interp(np.log10(samples), np.log10(x), y, left=nan, right=nan))
 
 
 def largest_difference(a: pd.DataFrame, b: pd.DataFrame, columns: Sequence[str]) -> float:
