@@ -178,6 +178,9 @@ def html(
     command += ["--all", "-W", "-n", "--keep-going"]
     status = subprocess.run(command, check=False).returncode
     if index.exists():  # after a failure it can be looked at, but counts as out of date
+        import explorer  # here, since it takes PyTorch with it, which no other command needs
+
+        explorer.write(build / "html")
         os.utime(index, (0, 0) if status else None)
     if status:
         raise typer.Exit(status)

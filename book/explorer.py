@@ -1,0 +1,116 @@
+"""The data of the latent-space explorer: stored decoders and encoded images, as one script.
+
+A script and not a data file, since a page opened from a disk may load the one and not the other.
+The same models and images give the same bytes.
+"""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from scipy.stats import chi
+from torch import Tensor
+
+from aevb import curves, data, figures, models, paths
+from aevb.networks import BernoulliDecoder, Model
+
+# Where the page looks for it, below the root of the rendered book.
+SCRIPT = Path("_static", "explorer", "data.js")
+
+# Of the two-dimensional plane, of the sliders.
+MNIST, FACES, TEN = "mnist-nz2-aevb-seed0", "freyface-nz2-aevb-seed0", "mnist-nz10-aevb-seed0"
+POINTS = 2000  # encoded images behind the plane, at most
+EACH = 3  # images of every digit to interpolate between
+
+
+def packed(values: Tensor, kind: str) -> str:
+    """Base64 of `values`, little-endian: kind f2 for half precision, u1 for bytes."""
+    return base64.b64encode(values.numpy().astype(f"<{kind}").tobytes()).decode()
+
+
+def decoder(model: Model, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The two layers of a decoder mean: z W + b, tanh, h W + b, sigmoid."""
+    network = model.decoder
+    layers = [
+        network.hidden,
+        network.logits if isinstance(network, BernoulliDecoder) else network.mean,
+    ]
+    dataset = manifest["configuration"]["dataset"]
+    rows, columns = figures.IMAGE_SHAPE[dataset]
+    return {
+        "name": manifest["name"],
+        "samples": manifest["samples"],
+        "dataset": dataset,
+        "nz": model.nz[0],
+        "hidden": layers[0].bias.numel(),
+        "rows": rows,
+        "columns": columns,
+        "layers": [
+            {"weight": packed(one.weight.detach(), "f2"), "bias": packed(one.bias.detach(), "f2")}
+            for one in layers
+        ],
+    }
+
+
+@torch.no_grad()
+def encoded(model: Model, images: Tensor) -> str:
+    """Means of q(z|x), row by row."""
+    return packed(model.encoder(images[None]).mean[0], "f2")
+
+
+def chosen(labels: Tensor) -> list[int]:
+    """The first few test images of every digit, digits in columns."""
+    by_digit = [torch.nonzero(labels == digit)[:EACH, 0].tolist() for digit in range(10)]
+    return [index for row in zip(*by_digit, strict=True) for index in row]
+
+
+def content() -> dict[str, Any]:
+    """All that the page knows: published models and, where the data sets are here, images."""
+    stored = {
+        name: models.read(file)
+        for name in (MNIST, FACES, TEN)
+        if (file := figures.stored_model(name, local=False))
+    }
+    networks = {name: model for name, (model, _) in stored.items()}
+    found: dict[str, Any] = {
+        "models": {name: decoder(*one) for name, one in stored.items()},
+        # the norm of z under the prior lies between these with probability 0.9
+        "norms": {key: chi.ppf([0.05, 0.95], one.nz[0]).tolist() for key, one in networks.items()},
+        "points": {},
+        "digits": None,
+    }
+    here = data.available()
+    digits = [name for name in (MNIST, TEN) if name in networks]
+    if "mnist" in here and digits:
+        mnist = data.load("mnist")
+        assert mnist.test_labels is not None
+        labels, pick = mnist.test_labels, chosen(mnist.test_labels)
+        for name in digits:
+            z = encoded(networks[name], mnist.test[:POINTS])
+            found["points"][name] = {"z": z, "labels": packed(labels[:POINTS], "u1")}
+        found["digits"] = {
+            "index": pick,
+            "labels": labels[pick].tolist(),
+            "rows": mnist.image_shape[0],
+            "columns": mnist.image_shape[1],
+            "images": packed((mnist.test[pick] * 255).round(), "u1"),
+            "z": {name: encoded(networks[name], mnist.test[pick]) for name in digits},
+        }
+    if "freyface" in here and FACES in networks:
+        faces = data.load("freyface").test
+        found["points"][FACES] = {"z": encoded(networks[FACES], faces)}
+    return found
+
+
+def write(html: Path) -> Path:
+    """Write the script below the root of the rendered book; returns the file."""
+    target = html / SCRIPT
+    with curves.atomic(target) as temporary:
+        temporary.write_text(f"window.aevbExplorerData = {json.dumps(content())};\n")
+    return target
+
+
+if __name__ == "__main__":
+    print(write(paths.root() / "book" / "_build" / "html"))
