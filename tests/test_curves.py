@@ -71,11 +71,10 @@ def test_the_papers_curves_end_where_its_figure_shows() -> None:
         assert curves.value_at(last, curve, "lower_bound") == pytest.approx(bound, abs=0.5)
 
 
-def test_a_wide_gap_is_not_bridged() -> None:
-    curve = pd.DataFrame({"samples": [100, 1000, 2000], "y": [0.0, 1.0, 2.0]})
-    assert curves.value_at(300, curve, "y") == pytest.approx(math.log10(3))
-    assert math.isnan(curves.value_at(300, curve, "y", gap=3))
-    for samples, value in ((100, 0.0), (1000, 1.0), (1500, None), (2000, 2.0)):
-        found = curves.value_at(samples, curve, "y", gap=3)
-        assert found == value if value is not None else 1 < found < 2
-    assert math.isnan(curves.value_at(99, curve, "y", gap=3))
+def test_a_leap_over_a_wide_gap_is_not_bridged() -> None:
+    curve = pd.DataFrame({"samples": [100, 1000, 2000, 9000], "y": [0.0, 20.0, 40.0, 41.0]})
+    assert curves.value_at(300, curve, "y") == pytest.approx(20 * math.log10(3))
+    assert math.isnan(curves.value_at(300, curve, "y", leap=10))
+    for samples, low, high in ((100, 0, 0), (1000, 20, 20), (1500, 20, 40), (5000, 40, 41)):
+        assert low <= curves.value_at(samples, curve, "y", leap=10) <= high
+    assert math.isnan(curves.value_at(99, curve, "y", leap=10))

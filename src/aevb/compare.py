@@ -43,7 +43,7 @@ def with_paper(
                         min(samples, theirs.samples.max()),
                         theirs,
                         curves.PAPER_COLUMN[figure],
-                        gap=3,
+                        leap=10,
                     ),
                 }
             rows.append(row)

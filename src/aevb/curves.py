@@ -85,14 +85,15 @@ def paper_curve(paper: pd.DataFrame, **which: object) -> pd.DataFrame:
     return paper.sort_values("samples")
 
 
-def value_at(samples: float, curve: pd.DataFrame, column: str, *, gap: float = math.inf) -> float:
+def value_at(samples: float, curve: pd.DataFrame, column: str, *, leap: float = math.inf) -> float:
     """A curve's value at `samples`, linear in log10(samples).
 
     Args:
         samples: where.
         curve: in the order of `samples`.
         column: of the values.
-        gap: NaN where the points around are further apart than by this factor in samples.
+        leap: NaN where the curve goes by more than this between the two points around, and these
+            are further apart than by a factor of 3 in samples.
 
     Returns:
         The value; NaN outside the curve.
@@ -100,8 +101,10 @@ def value_at(samples: float, curve: pd.DataFrame, column: str, *, gap: float = m
     nan = float("nan")
     x, y = curve["samples"].to_numpy(), curve[column].to_numpy()
     after = int(np.searchsorted(x, samples))
-    if 0 < after < len(x) and x[after] != samples and x[after] > gap * x[after - 1]:
-        return nan
+    if 0 < after < len(x) and x[after] != samples:
+        leaps = abs(y[after] - y[after - 1]) > leap
+        if leaps and x[after] > 3 * x[after - 1]:
+            return nan
     return float(np.interp(np.log10(samples), np.log10(x), y, left=nan, right=nan))
 
 
