@@ -21,6 +21,7 @@ def write(target: Path, parameters: Mapping[str, Tensor], manifest: Mapping[str,
     halves = {name: value.half().contiguous() for name, value in parameters.items()}
     with curves.atomic(target) as temporary:
         save_file(halves, temporary, metadata={"manifest": json.dumps(manifest)})
+        temporary.chmod(0o644)  # safetensors makes it private
 
 
 def read(source: Path) -> tuple[Model, dict[str, Any]]:
