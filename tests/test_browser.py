@@ -112,7 +112,7 @@ def test_page(name: str, browser: Browser, base: str) -> None:
 
     count = "selector => document.querySelectorAll(selector).length"
     formulas = page.evaluate(count, ".bd-article .math")
-    assert bool(formulas) == ("$$" in source_of(name) or "{math}" in source_of(name))
+    assert formulas or not ("$$" in source_of(name) or "{math}" in source_of(name))
     assert page.evaluate(count, ".bd-article .math > mjx-container") == formulas
     assert page.evaluate(count, "mjx-assistive-mml") == formulas, "for screen readers"
     assert page.evaluate(count, "mjx-merror, [data-mjx-error]") == 0

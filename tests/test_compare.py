@@ -176,3 +176,8 @@ def test_a_published_curve_can_be_cited(capsys: pytest.CaptureFixture[str]) -> N
     assert f"results/curves/figure2/{RUN.name}.csv" in entry
     assert manifest["configuration_sha256"] in entry
     assert entry.count("{") == entry.count("}")
+
+
+def test_the_readme_says_what_reproduced() -> None:
+    readme = (paths.root() / "README.md").read_text()
+    assert compare.summary() in readme, "put what `aevb compare --summary` prints into README.md"

@@ -184,8 +184,14 @@ def draw_figures(
 def compare(
     budget: Annotated[str, typer.Option(help="Samples, or 'paper'.")] = "1e6",
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="The README's table, from published curves.")
+    ] = False,
 ) -> None:
     """Print our values beside the paper's; fail if fresh runs are not the published ones."""
+    if summary:
+        print(comparison.summary())
+        return
     print(comparison.report(budget, seed))
     if wrong := comparison.out_of_tolerance(seed):
         sys.exit(f"aevb: {wrong}")

@@ -121,6 +121,35 @@ def out_of_tolerance(seed: int = 0) -> str:
     )
 
 
+def summary() -> str:
+    """The table of the README: how far the published curves are from the paper's, as Markdown.
+
+    Each curve is read at its end, or at the right-hand edge of the paper's axis. Differences are
+    ours minus the paper's, in nats per datapoint.
+    """
+    lines = [
+        "| | curves | up to samples | mean absolute difference | largest difference |",
+        "|---|---|---|---|---|",
+    ]
+    for figure, runs in experiments.RUNS.items():
+        table = with_paper(figure, "paper", local=False).dropna(subset=["difference"])
+        seen = {run.name: run for run in runs(0)}
+        panel = {
+            name: run.dataset if figure == "figure2" else f"N = {run.n_train:,}"
+            for name, run in seen.items()
+        }
+        algorithm = {name: run.algorithm for name, run in seen.items()}
+        groups = table.groupby([table.run.map(panel), table.run.map(algorithm)], sort=False)
+        for (where, what), group in groups:
+            worst = group.sort_values("difference", key=abs).iloc[-1]
+            lines.append(
+                f"| Figure {figure[-1]}, {where}, {what} | {len(group)} | "
+                f"{group.samples.max() / 1e6:.1f} M | {group.difference.abs().mean():.1f} nats | "
+                f"{worst.difference:+.1f} nats ({worst.run}, {worst.split}) |"
+            )
+    return "\n".join(lines)
+
+
 def report(budget: str | float, seed: int = 0) -> str:
     """What `make reproduce` prints at its end: the comparison, and anything left out."""
     formats = {
