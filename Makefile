@@ -88,7 +88,7 @@ compare: $(BIN)/.ready ## print our bounds beside the paper's
 
 publish: $(BIN)/.ready ## copy local curves and models to where published ones lie, and draw the figures
 	cp -r results/local/curves/figure2 results/local/curves/figure3 results/curves
-	cp -r results/local/models results
+	[ ! -d results/local/models ] || cp -r results/local/models results
 	$(AEVB) figures --published
 
 lint: $(BIN)/.ready

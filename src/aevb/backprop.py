@@ -119,12 +119,10 @@ def _tanh_backward(by_h: Tensor, h: Tensor) -> Tensor:
     return torch.ops.aten.tanh_backward.grad_input(by_h, h, grad_input=by_h)  # type: ignore[no-any-return]
 
 
-def _gradients(**layers: _Linear) -> dict[str, Tensor]:
+def _gradients(network: str, **layers: _Linear) -> dict[str, Tensor]:
     """Gradients by the names of the parameters, as `Ascent` wants them."""
-    weights = {
-        f"{name.replace('__', '.')}.weight": layer.by_weight for name, layer in layers.items()
-    }
-    biases = {f"{name.replace('__', '.')}.bias": layer.by_bias for name, layer in layers.items()}
+    weights = {f"{network}.{name}.weight": layer.by_weight for name, layer in layers.items()}
+    biases = {f"{network}.{name}.bias": layer.by_bias for name, layer in layers.items()}
     return weights | biases
 
 
@@ -133,9 +131,7 @@ class _Encoder:
         self.hidden, self.mean = _Linear(encoder.hidden), _Linear(encoder.mean)
         self.log_variance, self.active = _Linear(encoder.log_variance), encoder.active
         self.gradients = _gradients(
-            encoder__hidden=self.hidden,
-            encoder__mean=self.mean,
-            encoder__log_variance=self.log_variance,
+            "encoder", hidden=self.hidden, mean=self.mean, log_variance=self.log_variance
         )
 
     def forward(self, x: Tensor) -> DiagonalGaussian:
@@ -157,7 +153,7 @@ class _Encoder:
 class _BernoulliDecoder:
     def __init__(self, decoder: BernoulliDecoder) -> None:
         self.hidden, self.logits = _Linear(decoder.hidden), _Linear(decoder.logits)
-        self.gradients = _gradients(decoder__hidden=self.hidden, decoder__logits=self.logits)
+        self.gradients = _gradients("decoder", hidden=self.hidden, logits=self.logits)
         self.x = self.off = self.scratch = decoder.logits.weight.new_empty(0)
 
     def log_prob(self, z: Tensor, x: Tensor) -> Tensor:
@@ -193,9 +189,7 @@ class _GaussianDecoder:
         self.hidden, self.mean = _Linear(decoder.hidden), _Linear(decoder.mean)
         self.log_variance = _Linear(decoder.log_variance)
         self.gradients = _gradients(
-            decoder__hidden=self.hidden,
-            decoder__mean=self.mean,
-            decoder__log_variance=self.log_variance,
+            "decoder", hidden=self.hidden, mean=self.mean, log_variance=self.log_variance
         )
         self.by_mean = self.squared = decoder.mean.weight.new_empty(0)
 
