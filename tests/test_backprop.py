@@ -34,7 +34,15 @@ def autograd(learner: Learner) -> Learner:
     ascents = learner.ascents
     if isinstance(learner, BackpropAEVB):
         return AEVB(learner.model, ascents["both"], learner.noise)
-    return WakeSleep(learner.model, ascents["encoder"], ascents["decoder"], learner.noise)
+    assert isinstance(learner, BackpropWakeSleep)
+    return WakeSleep(
+        learner.model,
+        ascents["encoder"],
+        ascents["decoder"],
+        learner.noise,
+        sleep_first=learner.sleep_first,
+        clip_dreams=learner.clip_dreams,
+    )
 
 
 each_kind = pytest.mark.parametrize(
@@ -45,8 +53,16 @@ each_kind = pytest.mark.parametrize(
 
 @each_kind
 def test_updates_are_those_of_autograd(algorithm: Algorithm, likelihood: Likelihood) -> None:
-    by_hand = begin(replace(RUN, algorithm=algorithm, likelihood=likelihood))
-    plain = begin(replace(RUN, algorithm=algorithm, likelihood=likelihood))
+    assert_same_updates(replace(RUN, algorithm=algorithm, likelihood=likelihood))
+
+
+def test_variants_of_wake_sleep_are_those_of_autograd() -> None:
+    wake_sleep = replace(RUN, algorithm="wake-sleep", likelihood="gaussian")
+    assert_same_updates(replace(wake_sleep, sleep_first=True, clip_dreams=True))
+
+
+def assert_same_updates(run: Run) -> None:
+    by_hand, plain = begin(run), begin(run)
     plain.learner = autograd(plain.learner)
     start = [p.detach().clone() for p in plain.learner.model.parameters()]
     for training in (by_hand, plain):
@@ -85,6 +101,8 @@ def test_a_run_starts_with_gradients_by_hand_where_it_can(
     assert isinstance(learner, BackpropAEVB | BackpropWakeSleep)
     assert type(begin(replace(RUN, n_samples=2)).learner) is AEVB
     assert type(begin(replace(RUN, estimator="A")).learner) is AEVB
+    deep = begin(replace(RUN, algorithm=algorithm, likelihood=likelihood, hidden_layers=3)).learner
+    assert type(deep) is (AEVB if algorithm == "aevb" else WakeSleep)
 
 
 def test_rounded_products_stay_within_training_and_near_it(

@@ -716,6 +716,21 @@ def test_load_freyface_fabricated(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_binarised_pixels_are_drawn_with_their_grey_level_and_once() -> None:
+    grey = torch.linspace(0, 1, 5).expand(4000, 5)
+    dataset = data.Dataset("mnist", grey, grey[:100], grey[:200], (1, 5))
+    binary = data.binarised(dataset)
+    assert [len(part) for part in (binary.train, binary.validation, binary.test)] == [
+        4000,
+        100,
+        200,
+    ]
+    assert set(binary.train.flatten().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(binary.train.mean(0), grey[0], atol=0.04, rtol=0)
+    assert torch.equal(data.binarised(dataset).test, binary.test)
+    assert not torch.equal(binary.train[:200], binary.test)
+
+
 def test_dataset_is_frozen() -> None:
     empty = torch.zeros(0, 4)
     dataset = data.Dataset("mnist", empty, empty, empty, (2, 2))

@@ -92,6 +92,13 @@ def test_an_ablation_is_a_configuration() -> None:
     assert run == expected
 
 
+def test_a_setting_that_came_later_leaves_the_hashes_of_other_runs_alone() -> None:
+    run = experiments.figure2_run("mnist", 20, "aevb")
+    assert "hidden_layers" not in run.configuration
+    assert replace(run, hidden_layers=2).configuration["hidden_layers"] == 2
+    assert {*asdict(run)} == {*run.configuration} | set(experiments.LATER)
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
@@ -155,7 +162,7 @@ def test_a_run_leaves_a_curve_and_a_manifest(project: Path, dataset: Dataset) ->
     assert curve.samples.iloc[-1] == 1000
     assert curve.notna().all().all()
     manifest = curves.read_manifest(curve_file(TINY))
-    assert manifest["configuration"] == {**asdict(TINY), "step_sizes": list(TINY.step_sizes)}
+    assert manifest["configuration"] == {**TINY.configuration, "step_sizes": [*TINY.step_sizes]}
     assert manifest["step_size_selection"]["step_size"] in TINY.step_sizes
     assert set(manifest["step_size_selection"]["scores"]) == {"0.01", "0.02", "0.1"}
     assert manifest["data_sha256"] == {"a file": "its digest"}
@@ -223,6 +230,19 @@ def test_a_run_of_figure3_measures_likelihoods_and_continues(
     paths.checkpoint(run.study, run.name).unlink()
     experiments.run_to([run], 120_000, dataset)
     pd.testing.assert_frame_equal(curves.read(curve_file(run)), continued, check_exact=True)
+
+
+def test_bounds_by_subset_are_those_of_the_parts(dataset: Dataset) -> None:
+    training = experiments.start([TINY], [0.01], dataset)
+    whole, parts = (
+        experiments.evaluate(training, [replace(TINY, measure=measure)], dataset)
+        for measure in ("lower_bound", "lower_bound_by_subset")
+    )
+    assert whole is not None
+    assert parts is not None
+    for column in ("train", "test", "test_first1000"):
+        assert parts[0][column] == whole[0][column]
+    assert {"test_first5000", "test_last5000", "validation", "validation_se"} <= {*parts[0]}
 
 
 def test_an_exported_model_is_the_trained_one_in_half_precision(

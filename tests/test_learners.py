@@ -173,6 +173,38 @@ def test_a_wake_sleep_step_is_a_wake_and_a_sleep_phase_by_hand() -> None:
         assert_parameters(model, r, hand)
 
 
+@pytest.mark.parametrize("sleep_first", [False, True])
+def test_the_phases_come_in_the_order_asked_for(
+    sleep_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = stack([0], [3])
+    encoder, decoder = (ascent(model, network, PLAIN, 0.1) for network in ("encoder", "decoder"))
+    order: list[str] = []
+    monkeypatch.setattr(encoder, "climb", lambda _: order.append("encoder"))
+    monkeypatch.setattr(decoder, "climb", lambda _: order.append("decoder"))
+    x = images(6)
+    bound = WakeSleep(model, encoder, decoder, noise([0], [3]), sleep_first=sleep_first).step(x)
+    assert order == (["encoder", "decoder"] if sleep_first else ["decoder", "encoder"])
+    assert bound.shape == (1,)
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_clipped_dreams_lie_where_pixels_lie(clip: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = stack([0], [3], likelihood="gaussian")
+    encoder, decoder = (ascent(model, network, PLAIN, 0.1) for network in ("encoder", "decoder"))
+    seen: list[Tensor] = []
+    forward = model.encoder.forward
+
+    def observed(x: Tensor) -> DiagonalGaussian:
+        seen.append(x)
+        return forward(x)
+
+    monkeypatch.setattr(model.encoder, "forward", observed)
+    WakeSleep(model, encoder, decoder, noise([0], [3]), clip_dreams=clip).sleep(50)
+    (dream,) = seen
+    assert bool(((dream >= 0) & (dream <= 1)).all()) == clip
+
+
 @pytest.mark.parametrize(("phase", "other"), [("encoder", "decoder"), ("decoder", "encoder")])
 def test_a_phase_of_wake_sleep_moves_one_network_alone(phase: str, other: str) -> None:
     """With a step size of zero for the other network, which then has nothing to move it."""

@@ -68,6 +68,28 @@ def test_encoder_is_the_formula_of_appendix_c2(likelihood: Likelihood, factor: f
         torch.testing.assert_close(q.log_variance[r], log_variance.float())
 
 
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_deeper_layers_are_tanh_layers_of_the_same_width(likelihood: Likelihood) -> None:
+    architecture = replace(small(3, likelihood), hidden_layers=3)
+    model = Model([architecture])
+    load_replicate(
+        dict(model.named_parameters()),
+        0,
+        initial_parameters(architecture, ROUGH, generator(0, "i")),
+    )
+    p, x = parameters_by_formula(model, 0), images(5)
+    h, z = x.double(), torch.randn(5, 3, generator=generator(0, "z"))
+    for layer in ("hidden", "deeper.0", "deeper.1"):
+        h = torch.tanh(h @ p[f"encoder.{layer}.weight"] + p[f"encoder.{layer}.bias"])
+    mean = h @ p["encoder.mean.weight"] + p["encoder.mean.bias"]
+    torch.testing.assert_close(model.encoder(x[None]).mean[0], mean.float())
+    h, output = z.double(), "logits" if likelihood == "bernoulli" else "mean"
+    for layer in ("hidden", "deeper.0", "deeper.1"):
+        h = torch.tanh(h @ p[f"decoder.{layer}.weight"] + p[f"decoder.{layer}.bias"])
+    mean = torch.sigmoid(h @ p[f"decoder.{output}.weight"] + p[f"decoder.{output}.bias"])
+    torch.testing.assert_close(model.decoder(z[None]).mean[0], mean.float())
+
+
 def test_bernoulli_decoder_is_the_formula_of_appendix_c1() -> None:
     model, z = (
         stack(3, 3, likelihood="bernoulli"),

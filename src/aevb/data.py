@@ -22,7 +22,7 @@ import tempfile
 import urllib.request
 import uuid
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -128,6 +128,19 @@ class Dataset:
     validation_labels: Tensor | None = None
     test_labels: Tensor | None = None
     checksums: dict[str, str] = field(default_factory=dict)
+
+
+def binarised(dataset: Dataset) -> Dataset:
+    """The data set with black and white pixels: each drawn once, white with its grey level.
+
+    The draws are the same for every run.
+    """
+    generator = torch.Generator().manual_seed(0)
+    train, validation, test = (
+        torch.bernoulli(images, generator=generator)
+        for images in (dataset.train, dataset.validation, dataset.test)
+    )
+    return replace(dataset, train=train, validation=validation, test=test)
 
 
 def load(name: Name) -> Dataset:

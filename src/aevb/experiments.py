@@ -15,10 +15,11 @@ from pydantic.dataclasses import dataclass
 
 from aevb import curves, measures, models, paths, provenance
 from aevb.backprop import BackpropAEVB, BackpropWakeSleep
-from aevb.data import Dataset
+from aevb.data import Dataset, binarised
 from aevb.learners import Learner
 from aevb.learners.aevb import AEVB
 from aevb.learners.mcem import MCEM
+from aevb.learners.wake_sleep import WakeSleep
 from aevb.networks import (
     Architecture,
     Initialisation,
@@ -66,6 +67,9 @@ def silent(_what: str, _end: int, _training: Training) -> None:
 
 FIRST_MARGINAL_LOGLIK = 100_000
 
+# Settings that came after the first curves were published, with defaults that leave those curves as
+# they were.
+LATER = ("hidden_layers", "pixels", "sleep_first", "clip_dreams")
 
 CPU = torch.device("cpu")
 
@@ -101,6 +105,10 @@ class Run:
         step_sizes: candidates for the global step size; with one there is no selection.
         selection_window: samples after which the best candidate is chosen.
         products: precision of the factors of matrix products in training.
+        hidden_layers: of encoder and decoder each.
+        pixels: grey levels as they are, or each drawn once as black or white.
+        sleep_first: the order of the two phases (wake-sleep).
+        clip_dreams: Gaussian dreams are moved into [0, 1] (wake-sleep).
     """
 
     study: str = "figure2"
@@ -109,7 +117,7 @@ class Run:
     algorithm: Algorithm = "aevb"
     seed: Annotated[int, Field(ge=0)] = 0
     n_train: Annotated[int, Field(ge=1)] | None = None
-    measure: Literal["lower_bound", "marginal_loglik"] = "lower_bound"
+    measure: Literal["lower_bound", "lower_bound_by_subset", "marginal_loglik"] = "lower_bound"
     likelihood: Likelihood = "bernoulli"
     n_hidden: Annotated[int, Field(ge=1)] = 500
     minibatch: Annotated[int, Field(ge=1)] = 100
@@ -125,6 +133,23 @@ class Run:
     step_sizes: Annotated[tuple[float, ...], Field(min_length=1)] = (0.01, 0.02, 0.1)
     selection_window: Annotated[int, Field(ge=1)] = 100_000
     products: Products = "float32"
+    hidden_layers: Annotated[int, Field(ge=1)] = 1
+    pixels: Literal["grey", "binary"] = "grey"
+    sleep_first: bool = False
+    clip_dreams: bool = False
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """What manifests and their hashes hold.
+
+        Without settings of `LATER` that have their defaults, so that the runs of before keep the
+        hash under which they are cited.
+        """
+        return {
+            field.name: value
+            for field in fields(self)
+            if (value := getattr(self, field.name)) != field.default or field.name not in LATER
+        }
 
     @property
     def name(self) -> str:
@@ -283,6 +308,7 @@ def architecture(run: Run, dataset: Dataset) -> Architecture:
         run.nz,
         run.likelihood,
         run.encoder_log_variance_factor,
+        run.hidden_layers,
     )
 
 
@@ -297,6 +323,7 @@ def start(
     The runs may differ in seed and Nz alone.
     """
     one = runs[0]
+    plain = one.hidden_layers == 1
     points = dataset.train[: one.n_train]
     architectures = [architecture(run, dataset) for run in runs]
     model = Model(architectures)
@@ -327,8 +354,15 @@ def start(
     if one.algorithm == "mcem":
         learner = MCEM(model, ascent("decoder"), streams("noise"), len(points))
     elif one.algorithm == "wake-sleep":
-        learner = BackpropWakeSleep(model, ascent("encoder"), ascent("decoder"), streams("noise"))
-    elif one.n_samples == 1 and one.estimator == "B":
+        learner = (BackpropWakeSleep if plain else WakeSleep)(
+            model,
+            ascent("encoder"),
+            ascent("decoder"),
+            streams("noise"),
+            sleep_first=one.sleep_first,
+            clip_dreams=one.clip_dreams,
+        )
+    elif plain and one.n_samples == 1 and one.estimator == "B":
         learner = BackpropAEVB(model, ascent(""), streams("noise"))
     else:
         learner = AEVB(
@@ -346,6 +380,13 @@ def start(
         None if one.algorithm == "mcem" else streams("minibatches"),
         one.products,
     )
+
+
+MEASURES = {
+    "lower_bound": measures.lower_bounds,
+    "lower_bound_by_subset": measures.lower_bounds_by_subset,
+    "marginal_loglik": measures.marginal_logliks,
+}
 
 
 def evaluate(training: Training, runs: Sequence[Run], dataset: Dataset) -> list[Row] | None:
@@ -373,8 +414,7 @@ def evaluate(training: Training, runs: Sequence[Run], dataset: Dataset) -> list[
         ],
         [run.nz for run in runs],
     )
-    measure = measures.marginal_logliks if marginal else measures.lower_bounds
-    values = measure(training.learner.model, training.points, dataset, streams)
+    values = MEASURES[runs[0].measure](training.learner.model, training.points, dataset, streams)
     rows: list[Row] = [{} for _ in runs]
     for column, per_point in values.items():
         errors = per_point.std(1) / per_point.shape[1] ** 0.5
@@ -478,6 +518,8 @@ def run_to(
     """
     if len({replace(run, seed=0, nz=1) for run in runs}) != 1:
         raise ConfigurationError("runs that train as one stack may differ in seed and nz alone")
+    if runs[0].pixels == "binary":
+        dataset = binarised(dataset)
     saved = [_load_checkpoint(run) for run in runs]
     states = [s for s in saved if s is not None]
     if len(states) == len(runs):
@@ -540,12 +582,11 @@ def _manifest(
     state: State,
     seconds: float,
 ) -> dict[str, Any]:
-    configuration = asdict(run)
     return {
         "name": run.name,
         "command": command(run, state["rows"][-1]["samples"]),
-        "configuration": configuration,
-        "configuration_sha256": provenance.digest(configuration),
+        "configuration": run.configuration,
+        "configuration_sha256": provenance.digest(run.configuration),
         "step_size_selection": {
             **asdict(selection),
             "criterion": "highest mean minibatch bound since the previous log point",
@@ -564,7 +605,8 @@ def _manifest(
 
 def _save_checkpoint(run: Run, content: dict[str, Any]) -> None:
     with curves.atomic(paths.checkpoint(run.study, run.name)) as temporary:
-        torch.save({**content, "configuration_sha256": provenance.digest(asdict(run))}, temporary)
+        digest = provenance.digest(run.configuration)
+        torch.save({**content, "configuration_sha256": digest}, temporary)
 
 
 def _load_checkpoint(run: Run) -> dict[str, Any] | None:
@@ -572,7 +614,7 @@ def _load_checkpoint(run: Run) -> dict[str, Any] | None:
     if not source.exists():
         return None
     content: dict[str, Any] = torch.load(source, weights_only=True)
-    if content["configuration_sha256"] != provenance.digest(asdict(run)):
+    if content["configuration_sha256"] != provenance.digest(run.configuration):
         raise ConfigurationError(
             f"{source} was made with other settings than those of {run.name} in study {run.study}: "
             "use another --study, or delete that file to start again"

@@ -14,7 +14,6 @@ EVALUATED_TRAINING_POINTS = 10_000
 EVALUATION_ROWS = 1_000
 
 
-@torch.no_grad()
 def lower_bounds(
     model: Model, points: Tensor, dataset: Dataset, streams: Streams
 ) -> dict[str, Tensor]:
@@ -24,16 +23,41 @@ def lower_bounds(
         `(replicates, rows)`, nats: of the first 10,000 training points (`train`), all test points
         (`test`) and the first 1000 of them (`test_first1000`).
     """
-
-    def bounds(images: Tensor) -> Tensor:
-        parts = [
-            lower_bound(model, rows.expand(len(model.nz), *rows.shape), streams)
-            for rows in torch.split(images.to(points.device), EVALUATION_ROWS)
-        ]
-        return torch.cat(parts, 1).double()
-
-    train_bounds, test_bounds = bounds(points[:EVALUATED_TRAINING_POINTS]), bounds(dataset.test)
+    train_bounds = _lower_bounds(model, points[:EVALUATED_TRAINING_POINTS], streams)
+    test_bounds = _lower_bounds(model, dataset.test.to(points.device), streams)
     return {"train": train_bounds, "test": test_bounds, "test_first1000": test_bounds[:, :1000]}
+
+
+@torch.no_grad()
+def _lower_bounds(model: Model, images: Tensor, streams: Streams) -> Tensor:
+    parts = [
+        lower_bound(model, rows.expand(len(model.nz), *rows.shape), streams)
+        for rows in torch.split(images, EVALUATION_ROWS)
+    ]
+    return torch.cat(parts, 1).double()
+
+
+TEST_SUBSETS = {
+    "test": slice(None),
+    "test_first1000": slice(1000),
+    "test_first5000": slice(5000),
+    "test_last5000": slice(-5000, None),
+}
+
+
+def lower_bounds_by_subset(
+    model: Model, points: Tensor, dataset: Dataset, streams: Streams
+) -> dict[str, Tensor]:
+    """As `lower_bounds`, of every set of images that the paper's test curve may be on.
+
+    Returns:
+        `(replicates, rows)`, nats: `train`, all test points and three parts of them (`test`,
+        `test_first1000`, `test_first5000`, `test_last5000`), and the `validation` points.
+    """
+    values = lower_bounds(model, points, dataset, streams)
+    validation = _lower_bounds(model, dataset.validation.to(points.device), streams)
+    parts = {column: values["test"][:, rows] for column, rows in TEST_SUBSETS.items()}
+    return {"train": values["train"], **parts, "validation": validation}
 
 
 def marginal_logliks(

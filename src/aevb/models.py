@@ -45,6 +45,7 @@ def read(source: Path) -> tuple[Model, dict[str, Any]]:
                 run["nz"],
                 run["likelihood"],
                 run["encoder_log_variance_factor"],
+                run.get("hidden_layers", 1),
             )
         ]
     )

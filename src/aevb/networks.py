@@ -21,6 +21,7 @@ class Architecture:
 
     `log_variance_factor` multiplies the weights of the encoder's log-variance head. A small one
     slows that head down under Adagrad, whose steps do not depend on the scale of a gradient.
+    The paper has one hidden layer; `hidden_layers` of the same width take its place.
     """
 
     n_pixels: int
@@ -28,6 +29,7 @@ class Architecture:
     nz: int
     likelihood: Literal["bernoulli", "gaussian"]
     log_variance_factor: float = 1.0
+    hidden_layers: int = 1
 
 
 class StackedLinear(nn.Module):
@@ -44,6 +46,19 @@ class StackedLinear(nn.Module):
         return torch.baddbmm(self.bias, x, self.weight, alpha=self.factor)
 
 
+class TanhLayers(nn.ModuleList):
+    """Tanh layers of one width, behind the first; none in the paper."""
+
+    def __init__(self, replicates: int, n_hidden: int, layers: int) -> None:
+        super().__init__(StackedLinear(replicates, n_hidden, n_hidden) for _ in range(layers))
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Map `(replicates, rows, n_hidden)` to the same shape."""
+        for layer in self:
+            h = torch.tanh(layer(h))
+        return h
+
+
 class Encoder(nn.Module):
     """q(z|x): x → tanh layer → mean and log variance of a diagonal Gaussian (Appendix C.2).
 
@@ -52,16 +67,23 @@ class Encoder(nn.Module):
         n_hidden: hidden units.
         nz: latent dimensions of each replicate.
         log_variance_factor: see `Architecture`.
+        hidden_layers: see `Architecture`.
     """
 
     active: Tensor | None
 
     def __init__(
-        self, n_pixels: int, n_hidden: int, nz: Sequence[int], log_variance_factor: float = 1.0
+        self,
+        n_pixels: int,
+        n_hidden: int,
+        nz: Sequence[int],
+        log_variance_factor: float = 1.0,
+        hidden_layers: int = 1,
     ) -> None:
         super().__init__()
         replicates, widest = len(nz), max(nz)
         self.hidden = StackedLinear(replicates, n_pixels, n_hidden)
+        self.deeper = TanhLayers(replicates, n_hidden, hidden_layers - 1)
         self.mean = StackedLinear(replicates, n_hidden, widest)
         self.log_variance = StackedLinear(replicates, n_hidden, widest, log_variance_factor)
         # A padding dimension has q(z|x) = p(z) = N(0, 1) and passes no gradient.
@@ -71,7 +93,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> DiagonalGaussian:
         """Map images `(replicates, rows, n_pixels)` to q(z|x) over `(replicates, rows, nz)`."""
-        h = torch.tanh(self.hidden(x))
+        h = self.deeper(torch.tanh(self.hidden(x)))
         mean, log_variance = self.mean(h), self.log_variance(h)
         if self.active is not None:
             mean, log_variance = mean * self.active, log_variance * self.active
@@ -81,28 +103,34 @@ class Encoder(nn.Module):
 class BernoulliDecoder(nn.Module):
     """p(x|z) for MNIST: z → tanh layer → logits of Bernoulli pixels (Appendix C.1)."""
 
-    def __init__(self, n_pixels: int, n_hidden: int, nz: Sequence[int]) -> None:
+    def __init__(
+        self, n_pixels: int, n_hidden: int, nz: Sequence[int], hidden_layers: int = 1
+    ) -> None:
         super().__init__()
         self.hidden = StackedLinear(len(nz), max(nz), n_hidden)
+        self.deeper = TanhLayers(len(nz), n_hidden, hidden_layers - 1)
         self.logits = StackedLinear(len(nz), n_hidden, n_pixels)
 
     def forward(self, z: Tensor) -> Bernoulli:
         """Map `(replicates, rows, nz)` to p(x|z) over `(replicates, rows, n_pixels)`."""
-        return Bernoulli(self.logits(torch.tanh(self.hidden(z))))
+        return Bernoulli(self.logits(self.deeper(torch.tanh(self.hidden(z)))))
 
 
 class GaussianDecoder(nn.Module):
     """p(x|z) for Frey Face: mean in (0, 1) through a sigmoid, log variance (Appendix C.2)."""
 
-    def __init__(self, n_pixels: int, n_hidden: int, nz: Sequence[int]) -> None:
+    def __init__(
+        self, n_pixels: int, n_hidden: int, nz: Sequence[int], hidden_layers: int = 1
+    ) -> None:
         super().__init__()
         self.hidden = StackedLinear(len(nz), max(nz), n_hidden)
+        self.deeper = TanhLayers(len(nz), n_hidden, hidden_layers - 1)
         self.mean = StackedLinear(len(nz), n_hidden, n_pixels)
         self.log_variance = StackedLinear(len(nz), n_hidden, n_pixels)
 
     def forward(self, z: Tensor) -> DiagonalGaussian:
         """Map `(replicates, rows, nz)` to p(x|z) over `(replicates, rows, n_pixels)`."""
-        h = torch.tanh(self.hidden(z))
+        h = self.deeper(torch.tanh(self.hidden(z)))
         return DiagonalGaussian(torch.sigmoid(self.mean(h)), self.log_variance(h))
 
 
@@ -127,8 +155,9 @@ class Model(nn.Module):
             raise ValueError(f"only models that differ in nz alone can be stacked, not {shapes}")
         shape = shapes.pop()
         self.nz = [a.nz for a in architectures]
-        self.encoder = Encoder(shape.n_pixels, shape.n_hidden, self.nz, shape.log_variance_factor)
-        self.decoder: Decoder = DECODERS[shape.likelihood](shape.n_pixels, shape.n_hidden, self.nz)
+        sizes = shape.n_pixels, shape.n_hidden, self.nz
+        self.encoder = Encoder(*sizes, shape.log_variance_factor, shape.hidden_layers)
+        self.decoder: Decoder = DECODERS[shape.likelihood](*sizes, shape.hidden_layers)
 
 
 def load_replicate(
