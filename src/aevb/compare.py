@@ -355,7 +355,7 @@ def millions(samples: float) -> str:
     return "–" if math.isnan(samples) else f"{samples / 1e6:.3g} M"
 
 
-def _target(run: experiments.Run, paper: float) -> float:
+def target(run: experiments.Run, paper: float) -> float:
     """How near ours should end to the paper's value, in nats; NaN where no target is set.
 
     The paper's wake-sleep on Frey Face stays on a plateau that ours leaves: no target there.
@@ -382,7 +382,7 @@ def targets() -> pd.DataFrame:
         named = {run.name: run for run in runs(0)}
         table["group"] = [_group(named[name]) for name in table.run]
         table["target"] = [
-            _target(named[name], paper) for name, paper in zip(table.run, table.paper, strict=True)
+            target(named[name], paper) for name, paper in zip(table.run, table.paper, strict=True)
         ]
         for group, here in table.groupby("group", sort=False):
             rows.append(
