@@ -1,0 +1,55 @@
+"""The commands that readers are told to run: each is one that the project has."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from aevb import cli, experiments
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("results/*.md"), *ROOT.glob("book/*.md")]
+PAGES += ROOT.glob("book/chapters/*.md")
+
+
+def commands(program: str) -> list[str]:
+    """Every command of `program` with its arguments, in code blocks and in code within lines."""
+    found: list[str] = []
+    for page in PAGES:
+        text = page.read_text()
+        blocks = re.findall(r"^```(?:bash)?\n(.*?)^```$", text, re.S | re.M)
+        lines = "\n".join(blocks).splitlines() + re.findall(r"`([^`\n]+)`", text)
+        found += [line for line in lines if re.match(rf"(\.venv/bin/)?{program} ", line)]
+    return sorted(set(found))
+
+
+AEVB, MAKE = commands("aevb"), commands("make")
+
+
+def test_the_pages_tell_commands() -> None:
+    assert any("--set optimiser=adam" in command for command in AEVB)
+    assert any("LAUNCH=" in command for command in MAKE)
+
+
+@pytest.mark.parametrize("command", AEVB)
+def test_a_command_of_aevb_is_understood(command: str) -> None:
+    _, name, *arguments = shlex.split(command, comments=True)
+    group = typer.main.get_command(cli.app)
+    assert isinstance(group, typer.core.TyperGroup)
+    known = group.commands[name]
+    told = known.make_context(name, arguments).params if arguments else {}  # else a mention
+    for run in told.get("names") or []:
+        experiments.parse(run, told["study"], told["setting"] or ())
+
+
+@pytest.mark.parametrize("command", MAKE)
+def test_a_command_of_make_names_a_target_and_variables_that_are_there(command: str) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for word in shlex.split(command, comments=True)[1:]:
+        variable, assigns, _ = word.partition("=")
+        if assigns:
+            assert re.search(rf"^{variable} *\?=", makefile, re.M), word
+        elif not re.fullmatch(r"-j\d*", word):
+            assert re.search(rf"^{word}:.*##", makefile, re.M), word
