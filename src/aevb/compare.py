@@ -222,9 +222,9 @@ def _seeds(figure: str, name: str) -> list[Path]:
     return sorted((paths.published() / "curves" / figure).glob(f"{stem}seed*.csv"))
 
 
-def _at(samples: float, curve: pd.DataFrame) -> float:
-    """A curve's value at `samples`; NaN outside it, and where the paper's curves leap."""
-    return math.nan if curve.empty else curves.value_at(samples, curve, "value", leap=10)
+def _at(samples: float, curve: pd.DataFrame, leap: float = math.inf) -> float:
+    """A curve's value at `samples`; NaN outside it, and on a leap (`curves.value_at`)."""
+    return math.nan if curve.empty else curves.value_at(samples, curve, "value", leap=leap)
 
 
 def _edge(run: experiments.Run) -> float:
@@ -251,7 +251,7 @@ def differences(figure: str) -> pd.DataFrame:
                 "seed": int(seed),
                 "split": split,
                 "samples": samples,
-                "difference": value - _at(samples, paper),
+                "difference": value - _at(samples, paper, leap=10),
                 "visible": seen.min() <= samples <= seen.max(),
             }
             for samples, value in zip(curve.samples, curve.value, strict=True)
@@ -315,7 +315,7 @@ def milestones(figure: str) -> pd.DataFrame:
                         "milestone": milestone,
                         "samples": samples,
                         "ours": _at(samples, ours.get((run.name, split), _NO_CURVE)),
-                        "paper": _at(samples, theirs[run.name, split]),
+                        "paper": _at(samples, theirs[run.name, split], leap=10),
                         "seeds": seeds.count(),
                         "spread": seeds.std(),
                     }
@@ -589,7 +589,7 @@ def _beyond_axis(found: Curves, paper: Curves) -> Finding:
             ends.append(None)
             continue
         peak, last = curve.value.max(), curve.value.iloc[-1]
-        stays.append(bool(last > 0.98 * peak))
+        stays.append(bool(peak - last < 0.02 * abs(peak)))
         final = curve.samples.max() >= paper[run.name, "test"].samples.max()
         ends.append(stays[-1] if final or not stays[-1] else None)
         said.append(
