@@ -43,6 +43,13 @@ PDF_PACKAGES = (
     " fonts-freefont-otf fonts-dejavu librsvg2-bin"
 )
 
+# What a chapter needs on Colab, which opens a notebook and nothing around it.
+COLAB = """```
+!git clone --depth 1 {} aevb
+%pip install --quiet ./aevb
+%cd aevb/book/notebooks
+```"""
+
 # What makes an output differ from run to run or from machine to machine.
 VOLATILE = {
     "a memory address": re.compile(r"\bat 0x[0-9a-f]{6,}"),
@@ -170,7 +177,7 @@ def record_execution(notebook: Path, run_seconds: float) -> dict[str, Any]:
         "run_seconds": round(run_seconds, 1),
         "processor_seconds": round(kernel.ru_utime + kernel.ru_stime, 1),
         "peak_memory_mb": round(kernel.ru_maxrss * mb),
-        "hardware": provenance.hardware(torch.device("cpu")),
+        "processor": provenance.hardware(torch.device("cpu"))["name"],
         "versions": {**provenance.versions(), "matplotlib": version("matplotlib")},
     }
 
@@ -187,10 +194,8 @@ def execution_tables() -> str:
         if not path.exists():  # a page without code
             continue
         record = json.loads(path.read_text())
-        machine, packages = record["hardware"], record["versions"]
-        environment = f"{machine['name']}, threads: {machine['threads']}; " + ", ".join(
-            f"{name} {number}" for name, number in packages.items()
-        )
+        versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+        environment = f"{record['processor']}: {versions}"
         if environment not in environments:
             environments.append(environment)
         took = (f"{record[key]:,}" for key in ("run_seconds", "processor_seconds"))
@@ -216,7 +221,7 @@ def configuration(repository: str = "", binderhub: str = "") -> dict[str, Any]:
             config["launch_buttons"]["colab_url"] = "https://colab.research.google.com"
     config["parse"]["myst_substitutions"] = {
         "executions": execution_tables(),
-        "repository": f"`{repository or 'ADDRESS'}`",
+        "colab": COLAB.format(repository or "ADDRESS-OF-THE-REPOSITORY"),
     }
     return config
 
