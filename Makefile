@@ -29,7 +29,8 @@ PARALLEL   = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help reproduce env data train chapters figures book compare publish test lint links bench clean
+.PHONY: help reproduce env data train chapters figures book pdf compare publish test lint links \
+        bench clean
 
 help: ## list the targets
 	@echo "make reproduce               everything: data, 24 training runs, chapters, figures, book"
@@ -82,6 +83,9 @@ book/notebooks/figures4-5.ipynb: $(wildcard results/models/*)
 
 book: $(BIN)/.ready ## build the HTML book from what is there, without training
 	$(BIN)/python book/build.py html
+
+pdf: $(BIN)/.ready ## build the book as a PDF, which the HTML book built after it offers
+	$(BIN)/python book/build.py pdf
 
 compare: $(BIN)/.ready ## print our bounds beside the paper's
 	@$(AEVB) compare --budget $(BUDGET) --seed $(SEED)

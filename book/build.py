@@ -1,15 +1,22 @@
-"""Build the book: execute a chapter, or render the executed chapters as HTML.
+"""Build the book: execute a chapter, or render the executed chapters as HTML or as a PDF.
 
     python book/build.py execute book/chapters/figure2.md   # writes book/notebooks/figure2.ipynb
     python book/build.py html                               # writes book/_build/html
+    python book/build.py pdf                                # writes book/_build/latex/aevb.pdf
 
 Make decides what is out of date; every call here does its work.
 """
 
+import hashlib
+import json
 import os
 import re
+import resource
+import shutil
 import subprocess
 import sys
+import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +33,22 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
 BOOK = Path(__file__).resolve().parent
+BUILD = BOOK / "_build"
+PDF = BUILD / "latex" / "aevb.pdf"
+
+# What turns the book into a PDF, and the Debian packages that are enough for it.
+PDF_TOOLS = ("xelatex", "latexmk", "rsvg-convert")
+PDF_PACKAGES = (
+    "apt-get install --no-install-recommends texlive-xetex texlive-fonts-recommended latexmk"
+    " fonts-freefont-otf fonts-dejavu librsvg2-bin"
+)
+
+# What a chapter needs on Colab, which opens a notebook and nothing around it.
+COLAB = """```
+!git clone --depth 1 {} aevb
+%pip install --quiet ./aevb
+%cd aevb/book/notebooks
+```"""
 
 # What makes an output differ from run to run or from machine to machine.
 VOLATILE = {
@@ -134,6 +157,86 @@ def execute_chapter(source: Path, target: Path) -> None:
     part.replace(target)
 
 
+def record_execution(notebook: Path, run_seconds: float) -> dict[str, Any]:
+    """What the one execution of this process took; call it right after that.
+
+    Args:
+        notebook: what the execution wrote; its checksum ties the record to it.
+        run_seconds: time on the clock.
+    """
+    kernel = resource.getrusage(resource.RUSAGE_CHILDREN)
+    mb = 1e-6 if sys.platform == "darwin" else 1024e-6  # macOS counts in bytes, Linux in KiB
+
+    # Here, since PyTorch in this process would count as memory of the kernels that it starts.
+    import torch
+
+    from aevb import provenance
+
+    return {
+        "notebook_sha256": hashlib.sha256(notebook.read_bytes()).hexdigest(),
+        "run_seconds": round(run_seconds, 1),
+        "processor_seconds": round(kernel.ru_utime + kernel.ru_stime, 1),
+        "peak_memory_mb": round(kernel.ru_maxrss * mb),
+        "processor": provenance.hardware(torch.device("cpu"))["name"],
+        "versions": {**provenance.versions(), "matplotlib": version("matplotlib")},
+    }
+
+
+def execution_tables() -> str:
+    """What the last execution of every chapter took, and where it was, in Markdown."""
+    toc = yaml.safe_load((BOOK / "_toc.yml").read_text())
+    pages = [Path(entry["file"]) for part in toc["parts"] for entry in part["chapters"]]
+    lines = ["| chapter | run time (s) | processor time (s) | peak memory (MB) | environment |"]
+    lines += ["|---|--:|--:|--:|:-:|"]
+    environments: list[str] = []
+    for page in pages:
+        path = BOOK / "executions" / f"{page.name}.json"
+        if not path.exists():  # a page without code
+            continue
+        record = json.loads(path.read_text())
+        versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+        environment = f"{record['processor']}: {versions}"
+        if environment not in environments:
+            environments.append(environment)
+        took = (f"{record[key]:,}" for key in ("run_seconds", "processor_seconds"))
+        lines.append(
+            f"| {{doc}}`/{page}` | {' | '.join(took)} | {record['peak_memory_mb']:,} "
+            f"| {environments.index(environment) + 1} |"
+        )
+    return "\n".join([*lines, "", *(f"{i}. {text}" for i, text in enumerate(environments, 1))])
+
+
+def configuration(repository: str = "", binderhub: str = "") -> dict[str, Any]:
+    """The book's configuration, with launch buttons where the repository has a public address.
+
+    Args:
+        repository: address of this repository, or nothing.
+        binderhub: address of the BinderHub that its Binder buttons open.
+    """
+    config: dict[str, Any] = yaml.safe_load((BOOK / "_config.yml").read_text())
+    if repository:
+        config["repository"]["url"] = repository
+        config["launch_buttons"]["binderhub_url"] = binderhub
+        if repository.startswith("https://github.com/"):  # Colab opens no other
+            config["launch_buttons"]["colab_url"] = "https://colab.research.google.com"
+    config["parse"]["myst_substitutions"] = {
+        "executions": execution_tables(),
+        "colab": COLAB.format(repository or "ADDRESS-OF-THE-REPOSITORY"),
+    }
+    return config
+
+
+def render(builder: str, config: dict[str, Any]) -> int:
+    """Run one of Jupyter Book's builders, any warning an error; returns its exit status."""
+    BUILD.mkdir(exist_ok=True)
+    file = BUILD / f"config-{builder}.yml"
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    command += ["build", str(BOOK), "--builder", builder, "--config", str(file)]
+    command += ["--all", "-W", "-n", "--keep-going"]
+    return subprocess.run(command, check=False).returncode
+
+
 @app.command()
 def execute(
     source: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
@@ -143,14 +246,20 @@ def execute(
 ) -> None:
     """Execute one chapter from top to bottom and keep it as a notebook."""
     target = (output or BOOK / "notebooks" / f"{source.stem}.ipynb").resolve()
-    (BOOK / "_build").mkdir(exist_ok=True)
+    BUILD.mkdir(exist_ok=True)
     try:
         # one at a time, under `make -j` too: kernels that start together race for ports
-        with FileLock(BOOK / "_build" / "execute.lock"):
+        with FileLock(BUILD / "execute.lock"):
+            start = time.perf_counter()
             execute_chapter(source.resolve(), target)
+            took = time.perf_counter() - start
     except ChapterError as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
+    if output is None:
+        record = BOOK / "executions" / f"{source.stem}.json"
+        record.parent.mkdir(exist_ok=True)
+        record.write_text(json.dumps(record_execution(target, took), indent=2) + "\n")
 
 
 @app.command()
@@ -159,32 +268,50 @@ def html(
         str,
         typer.Option(
             envvar="BOOK_REPOSITORY_URL",
-            help="Public address of this repository; with it, chapters get a Binder button.",
+            help="Public address of this repository; with it, chapters get launch buttons.",
         ),
     ] = "",
     binderhub: Annotated[str, typer.Option(envvar="BOOK_BINDERHUB_URL")] = "https://mybinder.org",
 ) -> None:
-    """Render the executed chapters; any warning is an error."""
-    config = yaml.safe_load((BOOK / "_config.yml").read_text())
-    if repository:
-        config["repository"]["url"] = repository
-        config["launch_buttons"]["binderhub_url"] = binderhub
-    build = BOOK / "_build"
-    build.mkdir(exist_ok=True)
-    (build / "config.yml").write_text(yaml.safe_dump(config, sort_keys=False))
-    index = build / "html" / "index.html"
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
-    command += ["build", str(BOOK), "--config", str(build / "config.yml")]
-    command += ["--all", "-W", "-n", "--keep-going"]
-    status = subprocess.run(command, check=False).returncode
+    """Render the executed chapters as HTML; any warning is an error."""
+    config = configuration(repository, binderhub)
+    if PDF.exists():
+        config["sphinx"]["config"]["html_extra_path"] = [str(PDF)]
+        config["sphinx"]["config"]["html_context"]["book_pdf"] = PDF.name
+    index = BUILD / "html" / "index.html"
+    status = render("html", config)
     if index.exists():  # after a failure it can be looked at, but counts as out of date
         import explorer  # here, since it takes PyTorch with it, which no other command needs
 
-        explorer.write(build / "html")
+        explorer.write(BUILD / "html")
         os.utime(index, (0, 0) if status else None)
     if status:
         raise typer.Exit(status)
     typer.echo(f"The book: {index}")
+
+
+@app.command()
+def pdf() -> None:
+    """Render the executed chapters as one PDF; the next HTML book offers it for download."""
+    if missing := [tool for tool in PDF_TOOLS if not shutil.which(tool)]:
+        typer.echo(f"The PDF needs {', '.join(missing)}. On Debian: {PDF_PACKAGES}", err=True)
+        raise typer.Exit(1)
+    config = configuration()
+    config["sphinx"]["config"]["extensions"].append("sphinxcontrib.rsvgconverter")
+    shutil.rmtree(PDF.parent, ignore_errors=True)
+    if status := render("latex", config):
+        raise typer.Exit(status)
+    # Jupyter Book's class asks for these letters, which the book does not use and Debian has only
+    # among 500 MB of other fonts (texlive-fonts-extra).
+    (PDF.parent / "bbm.sty").touch()
+    command = ["latexmk", "-pdf", "-dvi-", "-ps-", "-silent", "-interaction=nonstopmode"]
+    command += ["-halt-on-error", "aevb.tex"]
+    if subprocess.run(command, cwd=PDF.parent, check=False).returncode:
+        PDF.unlink(missing_ok=True)
+        log = PDF.with_suffix(".log")
+        typer.echo(f"XeLaTeX failed, see {log}. Expected on Debian: {PDF_PACKAGES}", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"The book: {PDF}")
 
 
 if __name__ == "__main__":

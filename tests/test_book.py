@@ -1,10 +1,14 @@
 """The book's sources, its executed notebooks, and the command that executes them."""
 
+import hashlib
+import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jupytext
@@ -45,6 +49,18 @@ plt.plot([0, 1])
 plt.show()
 ```
 """
+
+
+def load_build() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("build", BOOK / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+build = load_build()
 
 
 def cell(code: str) -> str:
@@ -128,6 +144,18 @@ def test_notebook_holds_nothing_of_one_machine_or_run(notebook: Path) -> None:
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_execution_is_recorded_and_fits_a_small_machine(notebook: Path) -> None:
+    record = json.loads((BOOK / "executions" / f"{notebook.stem}.json").read_text())
+    assert record["notebook_sha256"] == hashlib.sha256(notebook.read_bytes()).hexdigest(), (
+        f"of another execution: python book/build.py execute book/chapters/{notebook.stem}.md"
+    )
+    assert 0 < record["processor_seconds"] <= 60
+    assert 0 < record["peak_memory_mb"] <= 2000
+    row = rf"^\| {{doc}}`/notebooks/{notebook.stem}` \| .*{record['processor_seconds']}"
+    assert re.search(row, build.execution_tables(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
 def test_figures_say_what_they_show(notebook: Path) -> None:
     for c in read(notebook).cells:
         if any("image/svg+xml" in o.get("data", {}) for o in c.get("outputs", [])):
@@ -147,6 +175,15 @@ def test_executing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert b"image/svg+xml" in first
     assert b'"here\\n"' in first, "cells run where the notebook lies"
     assert b"papermill" not in first
+
+
+def test_a_chapter_executed_twice_gives_the_same_bytes() -> None:
+    chapter = BOOK / "chapters" / "kl-to-bound.md"  # sampling, autograd, tables and figures
+    outputs = [BOOK / "_build" / f"again-{i}" / "kl-to-bound.ipynb" for i in range(2)]
+    for output in outputs:
+        done = execute(chapter, output)
+        assert done.returncode == 0, done.stderr
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -170,3 +207,40 @@ def test_a_failing_chapter_says_where_and_leaves_the_old_notebook(
     assert complaint in done.stderr
     assert output.read_text() == "the old notebook"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["broken.ipynb", "broken.md"]
+
+
+@pytest.mark.parametrize(
+    ("repository", "buttons"),
+    [
+        ("", set()),
+        ("https://github.com/someone/aevb", {"binderhub_url", "colab_url"}),
+        ("https://gitlab.com/someone/aevb", {"binderhub_url"}),
+    ],
+)
+def test_launch_buttons_need_a_public_address(repository: str, buttons: set[str]) -> None:
+    config = build.configuration(repository, "https://binder.example")
+    assert {key for key in config["launch_buttons"] if key.endswith("_url")} == buttons
+    assert config["repository"]["url"] == repository
+    assert repository in config["parse"]["myst_substitutions"]["colab"]
+
+
+def test_binder_makes_its_image_with_the_data() -> None:
+    script = BOOK.parent / "postBuild"
+    assert os.access(script, os.X_OK)
+    assert "\naevb data\n" in script.read_text()
+
+
+def test_pdf_without_its_tools_names_the_packages(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(BOOK / "build.py"), "pdf"],
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "needs xelatex, latexmk, rsvg-convert" in done.stderr
+    assert "apt-get install --no-install-recommends texlive-xetex" in done.stderr
+    packages = build.PDF_PACKAGES.split("recommends ")[1]
+    continuous_integration = (BOOK.parent / ".ci" / "run").read_text()
+    assert [name for name in packages.split() if name not in continuous_integration] == []

@@ -182,3 +182,222 @@ def test_a_published_curve_can_be_cited(capsys: pytest.CaptureFixture[str]) -> N
 def test_the_readme_says_what_reproduced() -> None:
     readme = (paths.root() / "README.md").read_text()
     assert compare.summary() in readme, "put what `aevb compare --summary` prints into README.md"
+
+
+# ------------------------------------------------------------------------- the comparison in full
+
+
+def publish(run: experiments.Run, values: dict[float, float]) -> None:
+    """A published curve of `run` with these values of every column, by samples."""
+    columns = ("train_running", "train", "test")
+    rows = [{"samples": s, **dict.fromkeys(columns, v)} for s, v in values.items()]
+    curves.write(paths.curve(paths.published(), run.study, run.name), rows, MANIFEST)
+
+
+def paper_value(run: experiments.Run, split: str, samples: float) -> float:
+    """The paper's value, straight from its file."""
+    paper = pd.read_csv(paths.paper() / f"{run.study}.csv")
+    for column, value in (curves.identity(run.study, run) | {"split": split}).items():
+        paper = paper[paper[column] == value]
+    paper = paper.sort_values("samples")
+    column = curves.PAPER_COLUMN[run.study]
+    return float(np.interp(np.log10(samples), np.log10(paper.samples), paper[column]))
+
+
+def test_milestones_are_ours_minus_the_papers_with_the_spread_of_seeds(project: Path) -> None:
+    publish(RUN, {1e5: -300, 1e6: -110, 1e7: -100})
+    publish(experiments.figure2_run("mnist", 20, "aevb", 1), {1e5: -300, 1e6: -114})
+    table = compare.milestones("figure2")
+    assert len(table) == 20 * 6 + 16 * 6
+    ours = table[(table.run == RUN.name) & (table.split == "test")].set_index("milestone")
+    assert ours.difference["1 M"] == pytest.approx(-110 - paper_value(RUN, "test", 1e6))
+    assert ours.difference["10 M"] == pytest.approx(-100 - paper_value(RUN, "test", 1e7))
+    halfway = -110 + 10 * np.log10(3)
+    assert ours.difference["3 M"] == pytest.approx(halfway - paper_value(RUN, "test", 3e6))
+    assert ours.difference[["30 M", "100 M", "edge"]].isna().all()
+    assert list(ours.seeds) == [2, 1, 1, 0, 0, 0]
+    assert ours.spread["1 M"] == pytest.approx(np.std([-110, -114], ddof=1))
+    assert ours.spread.isna().sum() == 5
+    assert table[table.run != RUN.name].difference.isna().all()
+    text = compare.milestones_table("figure2")
+    (cells,) = text[(text.curve == "mnist-nz20-aevb") & (text.split == "test")].to_dict("records")
+    assert cells["1 M"].endswith(" ± 2.8")
+    assert cells["100 M"] == "–"
+
+
+def test_the_mean_is_over_the_visible_axis_as_far_as_our_curve_goes(project: Path) -> None:
+    paper = curves.paper_figure("figure2")
+    seen = paper[(paper.dataset == "mnist") & (paper.nz == 20) & (paper.algorithm == "aevb")]
+    visible = seen.samples[(seen.split == "test") & seen.visible]
+    publish(RUN, dict.fromkeys((1e5, 1e6, 2e6, 4e6, 3e8), -103.0))
+    table = compare.over_axis("figure2")
+    row = row_of(table, "test")
+    expected = [abs(-103 - paper_value(RUN, "test", s)) for s in (1e6, 2e6, 4e6)]
+    assert row["mean"] == pytest.approx(np.mean(expected))
+    assert (row["first"], row["last"]) == (1e6, 4e6)
+    assert row.share == pytest.approx(np.log(4) / np.log(visible.max() / visible.min()))
+    assert table[table.run != RUN.name]["mean"].isna().all()
+
+
+def pair(dataset: str, nz: int) -> tuple[experiments.Run, experiments.Run]:
+    aevb, wake_sleep = (
+        experiments.parse(f"{dataset}-nz{nz}-{name}-seed0")
+        for name in experiments.ALGORITHMS["figure2"]
+    )
+    return aevb, wake_sleep
+
+
+def publish_every_pair(aevb: dict[float, float], wake_sleep: dict[float, float]) -> None:
+    for dataset, latents in experiments.NZ.items():
+        for nz in latents:
+            for run, values in zip(pair(dataset, nz), (aevb, wake_sleep), strict=True):
+                publish(run, values)
+
+
+def ours() -> list[compare.Finding]:
+    return [verdict.ours for verdict in compare.verdicts()]
+
+
+def test_short_curves_decide_nothing(project: Path) -> None:
+    assert [(one.holds, one.so_far) for one in ours()] == [(None, None)] * 6
+    publish_every_pair({1e5: -300, 1e6: -110}, {1e5: -300, 1e6: -120})
+    found = ours()
+    assert [one.holds for one in found] == [None] * 6
+    assert [one.so_far for one in found] == [True, True, True, None, None, None]
+    assert found[0].verdict == "not decided yet; so far holds"
+    assert "9 of 9 panels, of which 0 are read at the edge" in found[0].evidence
+
+
+def test_curves_to_the_edge_decide_and_one_panel_is_enough_to_refute(project: Path) -> None:
+    publish_every_pair({1e5: -300, 1e6: -110, 6e8: -100}, {1e5: -300, 6e8: -120})
+    assert [one.holds for one in ours()[:4]] == [True, True, True, True]
+    # The end of wake-sleep is enough for the speed, if AEVB has reached it, but not for the height.
+    publish(pair("mnist", 3)[0], {1e5: -300, 1e6: -110})
+    assert [one.holds for one in ours()[:2]] == [None, True]
+    publish(pair("mnist", 5)[0], {1e5: -300, 6e8: -200})
+    assert [one.holds for one in ours()[:2]] == [False, False]
+
+
+def test_more_latent_variables_overfit_if_their_test_bound_is_lower(project: Path) -> None:
+    publish(pair("mnist", 20)[0], {1e5: -300, 2.5e8: -100})
+    publish(pair("mnist", 200)[0], {1e5: -300, 2.5e8: -103})
+    found = ours()[2]
+    assert found.holds is False
+    assert "−3.0 nats" in found.evidence
+
+
+def test_a_fall_beyond_the_axis_refutes(project: Path) -> None:
+    publish(pair("freyface", 5)[0], {1e5: 0, 1.01e8: 1100})
+    assert ours()[3].so_far is None
+    publish(pair("freyface", 5)[0], {1e5: 0, 1e8: 1100, 3e8: 1090})
+    found = ours()[3]
+    assert (found.holds, found.so_far) == (None, True)
+    publish(pair("freyface", 5)[0], {1e5: 0, 1e8: 1100, 3e8: 1000})
+    assert ours()[3].holds is False
+
+
+def test_verdicts_on_the_papers_own_curves() -> None:
+    """What holds in the paper's own data, computed anew from its files."""
+    two, three = (pd.read_csv(paths.paper() / f"figure{k}.csv") for k in (2, 3))
+    whole = two[(two.algorithm == "aevb") & (two.split == "test")].sort_values("samples")
+    two, three = (t[t.visible & (t.split == "test")].sort_values("samples") for t in (two, three))
+    panels = [(dataset, nz) for dataset, latents in experiments.NZ.items() for nz in latents]
+    end = {}
+    for dataset, nz in panels:
+        here = two[(two.dataset == dataset) & (two.nz == nz)]
+        aevb, wake_sleep = (here[here.algorithm == a] for a in ("aevb", "wake-sleep"))
+        end[dataset, nz] = aevb.lower_bound.iloc[-1]
+        level = wake_sleep.lower_bound.iloc[-1]
+        assert end[dataset, nz] > level
+        first = [c[c.lower_bound >= level].samples.min() for c in (aevb, wake_sleep)]
+        assert first[0] < first[1]
+    assert end["mnist", 200] > end["mnist", 20] - 1
+    by_nz = whole[whole.dataset == "freyface"].groupby("nz").lower_bound
+    highest, last = by_nz.max(), by_nz.last()
+    assert [nz for nz in highest.index if last[nz] < 0.98 * highest[nz]] == [5, 10, 20]
+    gain = {}
+    for n_train in experiments.N_TRAIN:
+        ends = three[three.n_train == n_train].groupby("algorithm").marginal_loglik.last()
+        assert ends["aevb"] > ends["wake-sleep"]
+        gain[n_train] = ends["mcem"] - ends["aevb"]
+    assert gain[1000] > -1.5 > gain[50_000]
+
+    found = compare.verdicts()
+    assert [v.paper.holds for v in found] == [True, True, True, False, True, True]
+    for nz in highest.index:
+        assert f"from {highest[nz]:,.1f} to {last[nz]:,.1f} nats" in found[3].paper.evidence
+
+
+def test_verdicts_on_our_curves() -> None:
+    """The same from our files, as far as both algorithms of a panel go."""
+    ahead = []
+    for dataset, latents in experiments.NZ.items():
+        for nz in latents:
+            own = [
+                curves.read(paths.curve(paths.published(), "figure2", r.name))
+                for r in pair(dataset, nz)
+            ]
+            edge = experiments.PAPER_BUDGET[dataset]
+            both = own[0].merge(own[1], on="samples", suffixes=("", "_other"))
+            last = both[both.samples <= edge].iloc[-1]
+            ahead.append(
+                last.train_running > last.train_running_other and last.test > last.test_other
+            )
+    found = ours()
+    above = found[0]
+    assert f"ahead on train and test in {sum(ahead)} of {len(ahead)} panels" in above.evidence
+    assert above.so_far is all(ahead)
+    ends = {
+        run.name: curves.read(paths.curve(paths.published(), "figure3", run.name)).iloc[-1]
+        for run in experiments.figure3()
+    }
+    assert found[4].holds is all(
+        ends[f"n{n}-aevb-seed0"][split] > ends[f"n{n}-wake-sleep-seed0"][split]
+        for n in experiments.N_TRAIN
+        for split in ("train", "test")
+    )
+
+
+def test_targets_count_the_curves_that_reach_the_edge() -> None:
+    table = compare.targets().set_index("group")
+    assert table.curves.sum() == 36 + 12
+    for group, column in (("Figure 3, N = 1,000", "n1000"), ("Figure 3, N = 50,000", "n50000")):
+        there = compare.milestones("figure3")
+        there = there[(there.milestone == "edge") & there.run.str.startswith(f"{column}-")]
+        assert table.reach[group] == there.difference.notna().sum()
+        assert table.within[group] == (there.difference.abs() <= 1.5).sum()
+
+
+def test_the_milestones_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.compare(milestones=True)
+    told = capsys.readouterr().out
+    for run in (run for runs in experiments.RUNS.values() for run in runs(0)):
+        assert run.name.removesuffix("-seed0") in told
+    for verdict in compare.verdicts():
+        assert f"{verdict.claim} ({verdict.where})" in told
+        assert f"ours: {verdict.ours.verdict}. {verdict.ours.evidence}" in told
+
+
+def test_the_report_chapter_prints_what_is_computed() -> None:
+    notebook = (paths.root() / "book" / "notebooks" / "report.ipynb").read_text()
+    outputs = json.dumps(
+        [cell.get("outputs") for cell in json.loads(notebook)["cells"]], ensure_ascii=False
+    )
+    for verdict in compare.verdicts():
+        for part in (verdict.claim, verdict.paper.evidence, verdict.ours.evidence):
+            assert part in outputs
+    for figure in experiments.RUNS:
+        for row in compare.milestones_table(figure).itertuples(index=False):
+            assert f"| {' | '.join(row)} |" in outputs
+
+
+def test_the_figure_of_differences_has_a_line_for_every_curve_and_a_band_for_seeds() -> None:
+    for name, n_panels, n_lines in (("figure2", 9, 36), ("figure3", 2, 12)):
+        drawn = figures.differences(name)
+        panels = [ax for ax in drawn.axes if ax.get_title()]
+        assert len(panels) == n_panels
+        table = compare.differences(name)
+        table = table[table.visible & (table.seed == 0)]
+        lines = [line for ax in panels for line in ax.get_lines()[1:]]
+        assert len(lines) == n_lines
+        assert sum(np.size(line.get_xdata()) for line in lines) == len(table)

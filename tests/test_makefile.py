@@ -55,7 +55,17 @@ def calls(project: Path) -> list[str]:
 
 def test_help_lists_every_documented_target(project: Path) -> None:
     told = make(project, "help").stdout
-    for target in ("reproduce", "data", "train", "figures", "chapters", "book", "test", "clean"):
+    for target in (
+        "reproduce",
+        "data",
+        "train",
+        "figures",
+        "chapters",
+        "book",
+        "pdf",
+        "test",
+        "clean",
+    ):
         assert f"\n  {target} " in told
     assert calls(project) == []
 
@@ -74,6 +84,11 @@ def test_reproduce_goes_from_data_to_the_table(project: Path) -> None:
         "python book/build.py html",
         "aevb compare --budget 1e7 --seed 0",
     ]
+
+
+def test_pdf_is_one_call(project: Path) -> None:
+    assert make(project, "pdf").returncode == 0
+    assert calls(project) == ["python book/build.py pdf"]
 
 
 def test_a_finished_run_is_not_run_again_and_a_larger_budget_is(project: Path) -> None:

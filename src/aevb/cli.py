@@ -187,10 +187,14 @@ def compare(
     summary: Annotated[
         bool, typer.Option("--summary", help="The README's table, from published curves.")
     ] = False,
+    milestones: Annotated[
+        bool,
+        typer.Option("--milestones", help="Every published curve along the axis, and the claims."),
+    ] = False,
 ) -> None:
     """Print our values beside the paper's; fail if fresh runs are not the published ones."""
-    if summary:
-        print(comparison.summary())
+    if summary or milestones:
+        print(comparison.summary() if summary else comparison.in_full())
         return
     print(comparison.report(budget, seed))
     if wrong := comparison.out_of_tolerance(seed):

@@ -1,5 +1,6 @@
 """One function per figure of the paper, from curve files and stored models alone; never trains."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from aevb import curves, experiments, models, paths
+from aevb import compare, curves, experiments, models, paths
 from aevb.networks import Model
 from aevb.randomness import generator
 
@@ -108,6 +109,59 @@ def figure3(*, local: bool = True) -> Figure:
             _draw(ax, "figure3", experiments.figure3_run(n_train, algorithm), local)
     axes[0].set_ylabel("Marginal log likelihood\n(nats per datapoint)")
     figure.legend(handles=_legend("figure3", local), loc="outside lower center", ncols=4)
+    return figure
+
+
+def differences(name: str) -> Figure:
+    """Ours minus the paper's against training samples, one panel for each of the paper's.
+
+    Lines are our published runs with seed 0, bands the range over seeds where there are several,
+    all within the paper's printed axes. The grey band is what `compare.target` allows AEVB at the
+    right-hand edge. The vertical axis is linear within it and logarithmic beyond.
+
+    Args:
+        name: figure2 or figure3.
+    """
+    use_style()
+    paper, table = curves.paper_figure(name), compare.differences(name)
+    table = table[table.visible]
+    panels = [run for run in experiments.RUNS[name](0) if run.algorithm == "aevb"]
+    rows = math.ceil(len(panels) / 2)
+    figure = Figure(figsize=(6.4, 0.8 + 1.9 * rows))
+    places = list(figure.subplots(rows, 2).flat)
+    for ax in places[len(panels) :]:
+        ax.set_axis_off()
+    for ax in places[::2]:
+        ax.set_ylabel("Ours − the paper's\n(nats per datapoint)")
+    for run, ax in zip(panels, places, strict=False):
+        edge = experiments.budget_of(run, "paper")
+        theirs = curves.paper_curve(paper, **curves.identity(name, run), split="test")
+        target = compare.target(run, curves.value_at(edge, theirs, curves.PAPER_COLUMN[name]))
+        ax.axhspan(-target, target, color="#dddddd", lw=0)
+        ax.axhline(0, color="black", lw=0.8)
+        for algorithm in experiments.ALGORITHMS[name]:
+            own = table[table.run == run.name.replace("-aevb-", f"-{algorithm}-")]
+            for split, style in STYLES.items():
+                one = own[own.split == split]
+                line, seeds = one[one.seed == 0], one.groupby("samples").difference
+                low, high = seeds.min(), seeds.max()
+                ax.plot(line.samples, line.difference, style, color=COLOURS[algorithm], lw=1.2)
+                ax.fill_between(low.index, low, high, color=COLOURS[algorithm], alpha=0.25, lw=0)
+        alike = [one.name for one in experiments.RUNS[name](0) if one.dataset == run.dataset]
+        reach = 1.2 * table.difference[table.run.isin(alike)].abs().max()
+        step = 10 ** math.floor(math.log10(target))
+        ax.set_yscale("symlog", linthresh=target)
+        ax.set(xscale="log", xlim=(1e5, edge), ylim=(-reach, reach))
+        ax.set_yticks([-10 * step, -step, 0, step, 10 * step])
+        ax.yaxis.set_major_formatter("{x:.0f}")
+        ax.set_title(
+            f"$N_\\mathrm{{train}}={run.n_train}$"
+            if run.n_train
+            else f"{FIGURE2[run.dataset].title}, $N_\\mathbf{{z}}={run.nz}$"
+        )
+    figure.supxlabel("Training samples evaluated", fontsize="medium")
+    handles = _legend(name, with_local=False)[:-1]  # without the paper's own curve
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles) // 2)
     return figure
 
 
