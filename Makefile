@@ -29,7 +29,8 @@ PARALLEL   = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help reproduce env data train chapters figures book pdf compare publish test lint bench clean
+.PHONY: help reproduce env data train chapters figures book pdf compare publish test lint links \
+        bench clean
 
 help: ## list the targets
 	@echo "make reproduce               everything: data, 24 training runs, chapters, figures, book"
@@ -101,6 +102,15 @@ lint: $(BIN)/.ready
 
 test: $(BIN)/.ready lint ## pass every test: style, types, mathematics, runs, book
 	$(BIN)/python -m pytest --nbval-lax --nbval-current-env tests book/notebooks
+
+# The book, then the pages that are not in it. A publisher may refuse a program what it gives a reader.
+links: $(BIN)/.ready ## check the links to other sites; `make test` checks those within
+	@status=0; \
+	$(BIN)/jupyter-book build book --builder linkcheck --path-output book/_build/links -q || status=1; \
+	$(BIN)/python -m sphinx -q -b linkcheck -C -D extensions=myst_parser -D root_doc=README \
+	    -D include_patterns=README.md,CONTRIBUTING.md,results/README.md,results/paper/README.md \
+	    . book/_build/links/pages || status=1; \
+	exit $$status
 
 bench: $(BIN)/.ready ## measure speed against the floor and against other packages
 	$(BIN)/python -m pip install --quiet -e '.[bench]'

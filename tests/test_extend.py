@@ -1,4 +1,4 @@
-"""The commands that readers are told to run: each is one that the project has."""
+"""What readers are told to run and to look at: commands that the project has, files that exist."""
 
 import re
 import shlex
@@ -53,3 +53,15 @@ def test_a_command_of_make_names_a_target_and_variables_that_are_there(command: 
             assert re.search(rf"^{variable} *\?=", makefile, re.M), word
         elif not re.fullmatch(r"-j\d*", word):
             assert re.search(rf"^{word}:.*##", makefile, re.M), word
+
+
+def test_links_between_files_lead_somewhere() -> None:
+    """Of the pages outside the book; test_browser follows those of the rendered book."""
+    links = {
+        (page, link)
+        for page in PAGES
+        if not page.is_relative_to(ROOT / "book")
+        for link in re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text())
+    }
+    assert links
+    assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
