@@ -195,6 +195,7 @@ def report(budget: str | float, seed: int = 0) -> str:
 
 DATASETS = {"mnist": "MNIST", "freyface": "Frey Face"}
 NAMES = {"aevb": "AEVB", "wake-sleep": "wake-sleep", "mcem": "Monte Carlo EM"}
+_SPACE = "\u00a0"  # does not break
 MILESTONES = {"1 M": 1e6, "3 M": 3e6, "10 M": 1e7, "30 M": 3e7, "100 M": 1e8}
 
 Curves = dict[tuple[str, str], pd.DataFrame]  # by run and split; columns `samples` and `value`
@@ -333,7 +334,7 @@ def milestones_table(figure: str) -> pd.DataFrame:
     """
     table = milestones(figure)
     table["cell"] = table.difference.map(_signed) + [
-        "" if math.isnan(spread) else f" ± {spread:.1f}" for spread in table.spread
+        "" if math.isnan(spread) else f"{_SPACE}±{_SPACE}{spread:.1f}" for spread in table.spread
     ]
     cells = table.pivot(index=["run", "split"], columns="milestone", values="cell")
     whole = over_axis(figure).set_index(["run", "split"])
@@ -353,7 +354,7 @@ def nats(value: float, sign: str = "") -> str:
 
 def millions(samples: float) -> str:
     """A number of samples in millions; a dash where there is none."""
-    return "–" if math.isnan(samples) else f"{samples / 1e6:.3g} M"
+    return "–" if math.isnan(samples) else f"{samples / 1e6:.3g}{_SPACE}M"
 
 
 def target(run: experiments.Run, paper: float) -> float:
