@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import typer
 
@@ -65,3 +66,14 @@ def test_links_between_files_lead_somewhere() -> None:
     }
     assert links
     assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_column_of_results_is_explained() -> None:
+    explained = "".join(
+        (ROOT / "results" / page).read_text() for page in ("README.md", "paper/README.md")
+    )
+    files = [file for file in (ROOT / "results").rglob("*.csv") if "local" not in file.parts]
+    columns = {column for file in files for column in pd.read_csv(file, nrows=0).columns}
+    assert {"train_running", "share_of_floor", "visible"} <= columns
+    # The standard error of a column is explained with it.
+    assert {c for c in columns if f"`{c.removesuffix('_se')}`" not in explained} == set()
