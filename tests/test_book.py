@@ -145,10 +145,12 @@ def test_notebook_holds_nothing_of_one_machine_or_run(notebook: Path) -> None:
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
 def test_execution_is_recorded_and_fits_a_small_machine(notebook: Path) -> None:
-    record = json.loads((BOOK / "executions" / f"{notebook.stem}.json").read_text())
-    assert record["notebook_sha256"] == hashlib.sha256(notebook.read_bytes()).hexdigest(), (
-        f"of another execution: python book/build.py execute book/chapters/{notebook.stem}.md"
-    )
+    file = BOOK / "executions" / f"{notebook.stem}.json"
+    again = f"python book/build.py execute book/chapters/{notebook.stem}.md"
+    assert file.exists(), f"not recorded: {again}"
+    record = json.loads(file.read_text())
+    digest = hashlib.sha256(notebook.read_bytes()).hexdigest()
+    assert record["notebook_sha256"] == digest, f"the record of another execution: {again}"
     assert 0 < record["processor_seconds"] <= 60
     assert 0 < record["peak_memory_mb"] <= 2000
     row = rf"^\| {{doc}}`/notebooks/{notebook.stem}` \| .*{record['processor_seconds']}"
@@ -164,7 +166,10 @@ def test_figures_say_what_they_show(notebook: Path) -> None:
 
 def test_executing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     chapter = tmp_path / "tiny.md"
-    chapter.write_text(CHAPTER + cell("from pathlib import Path\nprint(Path.cwd().name)"))
+    slow = "import time\nprint('one', flush=True)\ntime.sleep(0.5)\nprint('two')"
+    chapter.write_text(
+        CHAPTER + cell("from pathlib import Path\nprint(Path.cwd().name)") + cell(slow)
+    )
     outputs = [tmp_path / "here" / "tiny.ipynb", tmp_path / "there" / "here" / "tiny.ipynb"]
     for output in outputs:
         done = execute(chapter, output)
@@ -175,6 +180,7 @@ def test_executing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert b"image/svg+xml" in first
     assert b'"here\\n"' in first, "cells run where the notebook lies"
     assert b"papermill" not in first
+    assert read(outputs[0]).cells[-1].outputs[0].text == "one\ntwo\n", "in one piece"
 
 
 def test_a_chapter_executed_twice_gives_the_same_bytes() -> None:
