@@ -145,10 +145,12 @@ def test_notebook_holds_nothing_of_one_machine_or_run(notebook: Path) -> None:
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
 def test_execution_is_recorded_and_fits_a_small_machine(notebook: Path) -> None:
-    record = json.loads((BOOK / "executions" / f"{notebook.stem}.json").read_text())
-    assert record["notebook_sha256"] == hashlib.sha256(notebook.read_bytes()).hexdigest(), (
-        f"of another execution: python book/build.py execute book/chapters/{notebook.stem}.md"
-    )
+    file = BOOK / "executions" / f"{notebook.stem}.json"
+    again = f"python book/build.py execute book/chapters/{notebook.stem}.md"
+    assert file.exists(), f"not recorded: {again}"
+    record = json.loads(file.read_text())
+    digest = hashlib.sha256(notebook.read_bytes()).hexdigest()
+    assert record["notebook_sha256"] == digest, f"the record of another execution: {again}"
     assert 0 < record["processor_seconds"] <= 60
     assert 0 < record["peak_memory_mb"] <= 2000
     row = rf"^\| {{doc}}`/notebooks/{notebook.stem}` \| .*{record['processor_seconds']}"
