@@ -141,6 +141,7 @@ def execute_chapter(source: Path, target: Path) -> None:
             kernel_manager_class=ThisPython,
             cwd=target.parent,
             progress_bar=False,
+            coalesce_streams=True,  # what is printed comes in pieces that depend on the time
         )
     except PapermillExecutionError as error:
         traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))

@@ -164,7 +164,10 @@ def test_figures_say_what_they_show(notebook: Path) -> None:
 
 def test_executing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     chapter = tmp_path / "tiny.md"
-    chapter.write_text(CHAPTER + cell("from pathlib import Path\nprint(Path.cwd().name)"))
+    slow = "import time\nprint('one', flush=True)\ntime.sleep(0.5)\nprint('two')"
+    chapter.write_text(
+        CHAPTER + cell("from pathlib import Path\nprint(Path.cwd().name)") + cell(slow)
+    )
     outputs = [tmp_path / "here" / "tiny.ipynb", tmp_path / "there" / "here" / "tiny.ipynb"]
     for output in outputs:
         done = execute(chapter, output)
@@ -175,6 +178,7 @@ def test_executing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert b"image/svg+xml" in first
     assert b'"here\\n"' in first, "cells run where the notebook lies"
     assert b"papermill" not in first
+    assert read(outputs[0]).cells[-1].outputs[0].text == "one\ntwo\n", "in one piece"
 
 
 def test_a_chapter_executed_twice_gives_the_same_bytes() -> None:

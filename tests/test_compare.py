@@ -221,7 +221,7 @@ def test_milestones_are_ours_minus_the_papers_with_the_spread_of_seeds(project: 
     assert table[table.run != RUN.name].difference.isna().all()
     text = compare.milestones_table("figure2")
     (cells,) = text[(text.curve == "mnist-nz20-aevb") & (text.split == "test")].to_dict("records")
-    assert cells["1 M"].endswith(" ± 2.8")
+    assert cells["1 M"].endswith("±\u00a02.8")
     assert cells["100 M"] == "–"
 
 

@@ -194,6 +194,8 @@ def report(budget: str | float, seed: int = 0) -> str:
 # ------------------------------------------------------------------------- the comparison in full
 
 DATASETS = {"mnist": "MNIST", "freyface": "Frey Face"}
+NAMES = {"aevb": "AEVB", "wake-sleep": "wake-sleep", "mcem": "Monte Carlo EM"}
+_SPACE = "\u00a0"  # does not break
 MILESTONES = {"1 M": 1e6, "3 M": 3e6, "10 M": 1e7, "30 M": 3e7, "100 M": 1e8}
 
 Curves = dict[tuple[str, str], pd.DataFrame]  # by run and split; columns `samples` and `value`
@@ -332,7 +334,7 @@ def milestones_table(figure: str) -> pd.DataFrame:
     """
     table = milestones(figure)
     table["cell"] = table.difference.map(_signed) + [
-        "" if math.isnan(spread) else f" ± {spread:.1f}" for spread in table.spread
+        "" if math.isnan(spread) else f"{_SPACE}±{_SPACE}{spread:.1f}" for spread in table.spread
     ]
     cells = table.pivot(index=["run", "split"], columns="milestone", values="cell")
     whole = over_axis(figure).set_index(["run", "split"])
@@ -352,13 +354,13 @@ def nats(value: float, sign: str = "") -> str:
 
 def millions(samples: float) -> str:
     """A number of samples in millions; a dash where there is none."""
-    return "–" if math.isnan(samples) else f"{samples / 1e6:.3g} M"
+    return "–" if math.isnan(samples) else f"{samples / 1e6:.3g}{_SPACE}M"
 
 
 def target(run: experiments.Run, paper: float) -> float:
     """How near ours should end to the paper's value, in nats; NaN where no target is set.
 
-    The paper's wake-sleep on Frey Face stays on a plateau that ours leaves: no target there.
+    The paper's wake-sleep on Frey Face stays on a plateau that some of ours leave: no target there.
     """
     if run.study == "figure3":
         return 1.5
@@ -401,7 +403,7 @@ def targets() -> pd.DataFrame:
 def _group(run: experiments.Run) -> str:
     if run.study == "figure3":
         return f"Figure 3, N = {run.n_train:,}"
-    return f"Figure 2, {DATASETS[run.dataset]}, {run.algorithm}"
+    return f"Figure 2, {DATASETS[run.dataset]}, {NAMES[run.algorithm]}"
 
 
 # ---------------------------------------------------------------------------- the paper's claims
