@@ -280,6 +280,8 @@ def html(
         config["sphinx"]["config"]["html_extra_path"] = [str(PDF)]
         config["sphinx"]["config"]["html_context"]["book_pdf"] = PDF.name
     index = BUILD / "html" / "index.html"
+    # sphinx-tippy names its files anew every time
+    shutil.rmtree(BUILD / "html" / "_static" / "tippy", ignore_errors=True)
     status = render("html", config)
     if index.exists():  # after a failure it can be looked at, but counts as out of date
         import explorer  # here, since it takes PyTorch with it, which no other command needs

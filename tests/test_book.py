@@ -95,6 +95,9 @@ def test_config_works_offline() -> None:
     assert "sphinx.ext.intersphinx" not in sphinx["extensions"]
     assert (BOOK / "assets" / sphinx["mathjax_path"]).is_file()
     assert (BOOK / config["html"]["favicon"]).is_file()
+    for script in sphinx["tippy_js"]:
+        assert (BOOK / "assets" / script).is_file()
+    assert not any(sphinx[f"tippy_enable_{kind}tips"] for kind in ("wiki", "doi"))
     for path in [*config["bibtex_bibfiles"], *sphinx["html_static_path"]]:
         assert (BOOK / path).exists()
     assert not (BOOK / "_static").exists(), "Jupyter Book would put its scripts on every page"

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
@@ -229,4 +229,18 @@ def test_formulas_need_no_server(browser: Browser, html: Path) -> None:
     assert page.locator("mjx-merror").count() == 0
     fonts = "[...document.fonts].filter(f => f.family.startsWith('MJX') && f.status == 'loaded')"
     assert page.evaluate(f"{fonts}.length") >= 1
+    assert visit.complaints == []
+
+
+def test_links_are_previewed(browser: Browser, html: Path) -> None:
+    """By the mouse and by the keyboard, and without a server."""
+    visit = Visit(browser, html.as_uri() + "/")
+    page = visit.open("notebooks/kl-to-bound.html")
+    citation = page.locator("article.bd-article a[href^='../references.html#']").first
+    citation.hover()
+    expect(page.locator(".tippy-box")).to_contain_text("Auto-encoding variational Bayes")
+    page.mouse.move(0, 0)
+    expect(page.locator(".tippy-box")).to_have_count(0)
+    page.locator("article.bd-article a.internal[href*='#equation-']").first.focus()
+    expect(page.locator(".tippy-box mjx-container")).to_be_visible()
     assert visit.complaints == []
