@@ -569,7 +569,7 @@ def export(run: Run) -> Path:
         raise FileNotFoundError(
             f"{run.name} has no checkpoint here; `aevb run {run.name}` makes it"
         )
-    target = paths.model(paths.local(), run.name)
+    target = paths.model(paths.local(), run.study, run.name)
     models.write(target, checkpoint["training"]["parameters"], curves.read_manifest(curve))
     return target
 

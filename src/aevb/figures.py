@@ -240,10 +240,10 @@ INK = {"mnist": "gray_r", "freyface": "gray"}
 _DOTS = 150  # per inch of the rendered PNG: every panel lies on whole dots
 
 
-def stored_model(name: str, *, local: bool = True) -> Path | None:
+def stored_model(name: str, study: str = "figure2", *, local: bool = True) -> Path | None:
     """The file of a stored model: the published one or, where there is none, the local one."""
     roots = [paths.published(), *([paths.local()] if local else [])]
-    return next((f for f in (paths.model(root, name) for root in roots) if f.exists()), None)
+    return next((f for f in (paths.model(root, study, name) for root in roots) if f.exists()), None)
 
 
 def prior_grid(n: int) -> Tensor:

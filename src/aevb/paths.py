@@ -37,9 +37,9 @@ def curve(results: Path, study: str, name: str) -> Path:
     return results / "curves" / study / f"{name}.csv"
 
 
-def model(results: Path, name: str) -> Path:
-    """The trained model of run `name` below `published()` or `local()`."""
-    return results / "models" / f"{name}.safetensors"
+def model(results: Path, study: str, name: str) -> Path:
+    """The trained model of run `name` of `study` below `published()` or `local()`."""
+    return results / "models" / study / f"{name}.safetensors"
 
 
 def checkpoint(study: str, name: str) -> Path:
