@@ -296,7 +296,9 @@ def references_in_place(tex: str) -> str:
 
     Sphinx gathers all citations at the end of the document, and leaves the chapter empty.
     """
-    listed = re.compile(r"\\begin{sphinxthebibliography}.*?\\end{sphinxthebibliography}\n", re.DOTALL)
+    listed = re.compile(
+        r"\\begin{sphinxthebibliography}.*?\\end{sphinxthebibliography}\n", re.DOTALL
+    )
     chapter = re.compile(r"\\chapter{References}\n(\\label.*\n)")
     (entries,) = listed.findall(tex)
     title = r"\renewcommand{\bibname}{References}" + "\n"
