@@ -293,6 +293,23 @@ def html(
     typer.echo(f"The book: {index}")
 
 
+def references_in_place(tex: str) -> str:
+    """The LaTeX of the book with the list of references in its chapter.
+
+    Sphinx gathers all citations at the end of the document, and leaves the chapter empty.
+    """
+    listed = re.compile(
+        r"\\begin{sphinxthebibliography}.*?\\end{sphinxthebibliography}\n", re.DOTALL
+    )
+    chapter = re.compile(r"\\chapter{References}\n(\\label.*\n)")
+    (entries,) = listed.findall(tex)
+    title = r"\renewcommand{\bibname}{References}" + "\n"
+    tex, found = chapter.subn(lambda _: title + entries, listed.sub("", tex))
+    if found != 1:
+        raise ValueError(f"expected one chapter of references, not {found}")
+    return tex
+
+
 @app.command()
 def pdf() -> None:
     """Render the executed chapters as one PDF; the next HTML book offers it for download."""
@@ -304,6 +321,8 @@ def pdf() -> None:
     shutil.rmtree(PDF.parent, ignore_errors=True)
     if status := render("latex", config):
         raise typer.Exit(status)
+    source = PDF.with_suffix(".tex")
+    source.write_text(references_in_place(source.read_text()))
     # Jupyter Book's class asks for these letters, which the book does not use and Debian has only
     # among 500 MB of other fonts (texlive-fonts-extra).
     (PDF.parent / "bbm.sty").touch()

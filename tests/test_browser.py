@@ -137,10 +137,31 @@ def test_page(name: str, browser: Browser, base: str) -> None:
         .map(e => e.outerHTML)"""
     assert page.evaluate(cut_off) == []
     shrunk = """[...document.querySelectorAll('.bd-article img')]
+        .filter(e => getComputedStyle(e).content == 'normal')
         .filter(e => e.getBoundingClientRect().width < 0.64 * e.naturalWidth).map(e => e.alt)"""
     assert page.evaluate(shrunk) == [], "too small to read; a wide figure scrolls instead"
     assert visit.complaints == []
     page.close()
+
+
+@pytest.mark.parametrize("name", ["intro", "notebooks/figure2"])
+def test_figure2_is_rearranged_on_a_phone(name: str, browser: Browser, base: str) -> None:
+    visit = Visit(browser, base)
+    content = "e => getComputedStyle(e.querySelector('img')).content"
+    figure = visit.open(f"{name}.html").locator("figure[id$=figure2]")
+    assert figure.evaluate(content) == "normal"
+    visit.page.set_viewport_size({"width": 390, "height": 844})
+    assert "_static/figure2-narrow.svg" in figure.evaluate(content)
+    figure.scroll_into_view_if_needed()
+    width, height = figure.evaluate("""e => {
+        const {width, height} = e.querySelector('img').getBoundingClientRect();
+        return [width, height];
+    }""")
+    assert 340 < width < 390, "at its own size"
+    assert height > 2 * width
+    assert figure.evaluate("e => e.scrollWidth == e.clientWidth")
+    assert visit.complaints == []
+    visit.page.close()
 
 
 @pytest.mark.parametrize("address", [*(f"{name}.html" for name in PAGES), "search.html?q=bound"])

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,7 +59,7 @@ def use_style() -> None:
     )
 
 
-def figure2(*, local: bool = True) -> Figure:
+def figure2(*, local: bool = True, narrow: bool = False) -> Figure:
     """Figure 2: the lower bound against training samples, ours over the paper's, nine panels.
 
     The paper's curves are the wide pale lines. Ours are the thin dark lines: the published runs,
@@ -66,28 +67,40 @@ def figure2(*, local: bool = True) -> Figure:
 
     Args:
         local: whether to draw the runs of this machine at all.
+        narrow: for a phone, two panels in a row instead of three.
     """
     use_style()
-    figure = Figure(figsize=(9, 10.5))
-    # Two rows of three panels for each data set; MNIST leaves one place, Frey Face two.
-    places = iter(figure.subplots(4, 3).flat)
-    for row, (dataset, panels) in enumerate(FIGURE2.items()):
-        for k in range(6):
+    columns = 2 if narrow else 3
+    # MNIST leaves one place of its rows, which holds the legend; Frey Face two, or none if narrow.
+    rows = [math.ceil(len(panels.nz) / columns) for panels in FIGURE2.values()]
+    figure = Figure(figsize=(3.75, 8.25) if narrow else (9, 10.5))
+    places = iter(figure.subplots(sum(rows), columns).flat)
+    for (dataset, panels), height in zip(FIGURE2.items(), rows, strict=True):
+        for k in range(height * columns):
             ax = next(places)
             if k >= len(panels.nz):
                 ax.set_axis_off()
-                if row == 0:
-                    ax.legend(handles=_legend("figure2", local), loc="center")
+                if dataset == "mnist":
+                    size = "small" if narrow else None
+                    ax.legend(handles=_legend("figure2", local), loc="center", fontsize=size)
                 continue
             nz = panels.nz[k]
             ax.set(xscale="log", xlim=panels.samples, ylim=panels.bound)
             ax.set_title(f"{panels.title}, $N_\\mathbf{{z}}={nz}$")
-            if k % 3 == 0:
+            if k % columns == 0 and not narrow:
                 ax.set_ylabel("Lower bound\n(nats per datapoint)")
-            if k + 3 >= len(panels.nz):
+            if k + columns >= len(panels.nz) and not narrow:
                 ax.set_xlabel("Training samples evaluated")
             for algorithm in experiments.ALGORITHMS["figure2"]:
                 _draw(ax, "figure2", experiments.figure2_run(dataset, nz, algorithm), local)  # type: ignore[arg-type]
+            if narrow:  # one label for all, numbers on the left alone, lines as thin as panels
+                ax.tick_params(labelleft=k % columns == 0)
+                ax.set_xticks([1e5, 1e6, 1e7, 1e8])
+                for line in ax.lines:
+                    line.set_linewidth(0.7 * line.get_linewidth())
+    if narrow:
+        figure.supylabel("Lower bound (nats per datapoint)", fontsize="medium")
+        figure.supxlabel("Training samples evaluated", fontsize="medium")
     return figure
 
 
@@ -196,7 +209,11 @@ def _legend(name: str, with_local: bool) -> list[Line2D]:
     return [*ours, paper, *([fresh] if with_local else [])]
 
 
-FIGURES: dict[str, Callable[..., Figure]] = {"figure2": figure2, "figure3": figure3}
+FIGURES: dict[str, Callable[..., Figure]] = {
+    "figure2": figure2,
+    "figure2-narrow": partial(figure2, narrow=True),
+    "figure3": figure3,
+}
 
 
 def draw_all(*, local: bool = True) -> list[Path]:
