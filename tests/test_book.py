@@ -250,3 +250,14 @@ def test_pdf_without_its_tools_names_the_packages(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "needs xelatex, latexmk, rsvg-convert" in done.stderr
     assert "apt-get install --no-install-recommends texlive-xetex" in done.stderr
+
+
+def test_references_stand_in_their_chapter_of_the_pdf() -> None:
+    entries = "\\begin{sphinxthebibliography}{1}\nx\n\\end{sphinxthebibliography}\n"
+    chapter = "\\chapter{References}\n\\label{\\detokenize{a}}\n"
+    done = build.references_in_place(f"{chapter}\\chapter{{Next}}\n{entries}")
+    assert done.count(entries) == 1
+    assert done.index(entries) < done.index("\\chapter{Next}")
+    assert "\\chapter{References}" not in done
+    with pytest.raises(ValueError, match="expected one chapter of references"):
+        build.references_in_place(entries)
