@@ -11,8 +11,8 @@ import torch
 import typer
 from tqdm import tqdm
 
+from aevb import claims, curves, data, experiments, figures, paths, provenance
 from aevb import compare as comparison
-from aevb import curves, data, experiments, figures, paths, provenance
 from aevb.train import Stopped, Training
 
 app = typer.Typer(
@@ -194,7 +194,7 @@ def compare(
 ) -> None:
     """Print our values beside the paper's; fail if fresh runs are not the published ones."""
     if summary or milestones:
-        print(comparison.summary() if summary else comparison.in_full())
+        print(comparison.summary() if summary else f"{comparison.in_full()}\n\n{claims.in_words()}")
         return
     print(comparison.report(budget, seed))
     if wrong := comparison.out_of_tolerance(seed):

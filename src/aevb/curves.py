@@ -98,14 +98,15 @@ def value_at(samples: float, curve: pd.DataFrame, column: str, *, leap: float = 
     Returns:
         The value; NaN outside the curve.
     """
-    nan = float("nan")
+    if curve.empty:
+        return math.nan
     x, y = curve["samples"].to_numpy(), curve[column].to_numpy()
     after = int(np.searchsorted(x, samples))
     if 0 < after < len(x) and x[after] != samples:
         leaps = abs(y[after] - y[after - 1]) > leap
         if leaps and x[after] > 3 * x[after - 1]:
-            return nan
-    return float(np.interp(np.log10(samples), np.log10(x), y, left=nan, right=nan))
+            return math.nan
+    return float(np.interp(np.log10(samples), np.log10(x), y, left=math.nan, right=math.nan))
 
 
 def largest_difference(a: pd.DataFrame, b: pd.DataFrame, columns: Sequence[str]) -> float:
@@ -116,5 +117,5 @@ def largest_difference(a: pd.DataFrame, b: pd.DataFrame, columns: Sequence[str])
     """
     both = a.merge(b, on="samples", suffixes=("_a", "_b"))
     if both.empty:
-        return float("nan")
+        return math.nan
     return max(float((both[f"{c}_a"] - both[f"{c}_b"]).abs().max()) for c in columns)
