@@ -92,8 +92,8 @@ def value_at(samples: float, curve: pd.DataFrame, column: str, *, leap: float = 
         samples: where.
         curve: in the order of `samples`.
         column: of the values.
-        leap: NaN where the curve goes by more than this between the two points around, and these
-            are further apart than by a factor of 3 in samples.
+        leap: NaN where the curve goes by more than this from the point at or before to the next,
+            and these are further apart than by a factor of 3 in samples.
 
     Returns:
         The value; NaN outside the curve.
@@ -101,8 +101,8 @@ def value_at(samples: float, curve: pd.DataFrame, column: str, *, leap: float = 
     if curve.empty:
         return math.nan
     x, y = curve["samples"].to_numpy(), curve[column].to_numpy()
-    after = int(np.searchsorted(x, samples))
-    if 0 < after < len(x) and x[after] != samples:
+    after = int(np.searchsorted(x, samples, side="right"))
+    if 0 < after < len(x):
         leaps = abs(y[after] - y[after - 1]) > leap
         if leaps and x[after] > 3 * x[after - 1]:
             return math.nan
@@ -112,10 +112,15 @@ def value_at(samples: float, curve: pd.DataFrame, column: str, *, leap: float = 
 def largest_difference(a: pd.DataFrame, b: pd.DataFrame, columns: Sequence[str]) -> float:
     """Largest absolute difference of two curves over their common log points, in nats.
 
-    NaN where they have none in common. Of two runs with the same seed on the same kind of machine
-    the shorter is a prefix of the longer, and this is zero.
+    NaN where they have none in common. Infinite where one has a number and the other has none, as a
+    run that diverged. Of two runs with the same seed on the same kind of machine the shorter is a
+    prefix of the longer, and this is zero.
     """
     both = a.merge(b, on="samples", suffixes=("_a", "_b"))
     if both.empty:
         return math.nan
-    return max(float((both[f"{c}_a"] - both[f"{c}_b"]).abs().max()) for c in columns)
+    x, y = (both[[f"{c}_{suffix}" for c in columns]].to_numpy(float) for suffix in "ab")
+    apart = np.zeros_like(x)
+    differ = ~((x == y) | (np.isnan(x) & np.isnan(y)))
+    apart[differ] = np.abs(x[differ] - y[differ])
+    return float(np.nan_to_num(apart, nan=math.inf, posinf=math.inf).max())
