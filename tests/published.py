@@ -8,6 +8,7 @@ MANIFEST: dict[str, Any] = {
     "hardware": {"device": "cpu"},
     "precision": "float32",
     "versions": {"torch": "2"},
+    "configuration": {"prior": 1.0, "step_sizes": [0.01, 0.02]},
 }
 
 

@@ -1,8 +1,9 @@
 """Ours against the paper's, and fresh runs against the published ones: tables of numbers."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -83,9 +84,10 @@ def prefixes(seed: int = 0) -> pd.DataFrame:
     """How far fresh local runs are from the published runs of the same seed.
 
     Returns:
-        One row per run that has both: `run`, `same_machine` (kind of processor, threads, precision
-        and PyTorch version agree), `largest_difference`, in nats over all columns and all common
-        log points from 100,000 samples on (NaN if there is none), and the `tolerance` for it.
+        One row per run that has both: `run`, `other_settings` (in words; empty if they are the
+        same), `same_machine` (kind of processor, threads, precision and PyTorch version agree),
+        `largest_difference`, in nats over all columns and all common log points from 100,000
+        samples on (NaN if there is none, and with other settings), and the `tolerance` for it.
     """
     rows = []
     for run in (run for runs in experiments.RUNS.values() for run in runs(seed)):
@@ -99,30 +101,60 @@ def prefixes(seed: int = 0) -> pd.DataFrame:
         same = all(a[key] == b[key] for key in ("hardware", "precision")) and (
             a["versions"]["torch"] == b["versions"]["torch"]
         )
+        other = _other_settings(a["configuration"], b["configuration"])
         columns = [column for column in published.columns if column != "samples"]
         rows.append(
             {
                 "run": run.name,
+                "other_settings": other,
                 "same_machine": same,
-                "largest_difference": curves.largest_difference(
+                "largest_difference": math.nan
+                if other
+                else curves.largest_difference(
                     ours[ours.samples >= COMPARED_FROM], published, columns
                 ),
                 "tolerance": SAME_MACHINE_TOLERANCE if same else TOLERANCE[run.dataset],
             }
         )
-    return pd.DataFrame(rows, columns=["run", "same_machine", "largest_difference", "tolerance"])
+    columns = ["run", "other_settings", "same_machine", "largest_difference", "tolerance"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def out_of_tolerance(seed: int = 0) -> str:
+def _other_settings(ours: Mapping[str, Any], published: Mapping[str, Any]) -> str:
+    default = "its default"  # of a setting that came later, which a configuration leaves out
+    pairs = {
+        key: (ours.get(key, default), published.get(key, default)) for key in {**ours, **published}
+    }
+    return ", ".join(f"{key} is {a}, not {b}" for key, (a, b) in pairs.items() if a != b)
+
+
+def not_the_published(seed: int = 0) -> str:
     """What to say of fresh runs that are not the published ones; empty if there is none."""
-    against = prefixes(seed)
-    wrong = against[against.largest_difference > against.tolerance]
-    return "\n".join(
-        f"{one.run} differs from the published run of the same seed by "
-        f"{one.largest_difference:.4f} nats; expected at most {one.tolerance:g} on "
-        + ("the same kind of machine" if one.same_machine else "another kind of machine")
-        for one in wrong.itertuples()
-    )
+    said = []
+    for _, one in prefixes(seed).iterrows():
+        kind = "the same" if one.same_machine else "another"
+        if one.other_settings:
+            run = experiments.parse(one.run)
+            samples = curves.read(paths.curve(paths.local(), run.study, run.name)).samples.max()
+            checkpoint = paths.checkpoint(run.study, run.name).relative_to(paths.root())
+            said.append(
+                f"{one.run}: the local run has other settings than the published one: "
+                f"{one.other_settings}. Delete {checkpoint} and repeat "
+                f"`{experiments.command(run, samples)}`; to keep other settings, give them a "
+                "--study of their own"
+            )
+        elif math.isinf(one.largest_difference):
+            said.append(
+                f"{one.run} has no finite value where the published run of the same seed has one, "
+                "or the reverse: one of them diverged"
+            )
+        elif one.largest_difference > one.tolerance:
+            said.append(
+                f"{one.run} differs from the published run of the same seed by "
+                f"{one.largest_difference:.4f} nats; expected at most {one.tolerance:g} on {kind} "
+                "kind of machine"
+            )
+    return "\n".join(said)
 
 
 def summary() -> str:
@@ -130,38 +162,31 @@ def summary() -> str:
 
     Each curve is read at its end, or at the right-hand edge of the paper's axis. Differences are
     ours minus the paper's, in nats per datapoint.
+
+    Raises:
+        FileNotFoundError: if there is no published curve.
     """
-    lines = [
-        "| | curves | up to samples | mean absolute difference | largest difference |",
-        "|---|---|---|---|---|",
-    ]
+    lines = []
     for figure, runs in experiments.RUNS.items():
         table = with_paper(figure, "paper", local=False).dropna(subset=["difference"])
-        seen = {run.name: run for run in runs(0)}
-        panel = {
-            name: run.dataset if figure == "figure2" else f"N = {run.n_train:,}"
-            for name, run in seen.items()
-        }
-        algorithm = {name: run.algorithm for name, run in seen.items()}
-        groups = table.groupby([table.run.map(panel), table.run.map(algorithm)], sort=False)
-        for (where, what), group in groups:
+        groups = {run.name: f"{_panel(run)}, {NAMES[run.algorithm]}" for run in runs(0)}
+        for name, group in table.groupby(table.run.map(groups), sort=False):
             worst = group.sort_values("difference", key=abs).iloc[-1]
             lines.append(
-                f"| Figure {figure[-1]}, {where}, {what} | {len(group)} | "
-                f"{group.samples.max() / 1e6:.1f} M | {group.difference.abs().mean():.1f} nats | "
-                f"{worst.difference:+.1f} nats ({worst.run}, {worst.split}) |"
+                f"| {name} | {len(group)} | {span(group.samples / 1e6, '{:.1f}'.format)} M | "
+                f"{group.difference.abs().mean():.1f} nats | "
+                f"{signed(worst.difference)} nats ({worst.run}, {worst.split}) |"
             )
-    return "\n".join(lines)
+    if not lines:
+        raise FileNotFoundError(
+            f"no published curve in {paths.published() / 'curves'}: {curves.CHECKOUT}"
+        )
+    head = "| | curves | up to samples | mean absolute difference | largest difference |"
+    return "\n".join([head, "|---|---|---|---|---|", *lines])
 
 
 def report(budget: str | float, seed: int = 0) -> str:
     """What `make reproduce` prints at its end: the comparison, and anything left out."""
-    formats = {
-        "samples": "{:,.0f}".format,
-        "ours": "{:.1f}".format,
-        "paper": "{:.1f}".format,
-        "difference": "{:+.1f}".format,
-    }
     lines, missing = [], []
     for figure, what in QUANTITIES.items():
         table = with_paper(figure, budget, seed)
@@ -169,15 +194,20 @@ def report(budget: str | float, seed: int = 0) -> str:
         missing += sorted(set(table[table.source == "none"].run))
         if not here.empty:
             lines += [
-                f"{what} in nats per datapoint, ours against the paper's at the same samples:"
+                f"{what} in nats per datapoint, ours against the paper's at the same samples:",
+                "",
+                _in_words(here).to_string(index=False),
+                "",
             ]
-            lines += ["", here.to_string(index=False, formatters=formats), ""]
+            if here.paper.isna().any():
+                lines += ["none: the paper's curve has no points near there.", ""]
     against = prefixes(seed)
-    if not against.empty:
-        worst = against.sort_values("largest_difference").iloc[-1]
-        same = int(against.same_machine.sum())
+    compared = against.dropna(subset=["largest_difference"])
+    if not compared.empty:
+        worst = compared.sort_values("largest_difference").iloc[-1]
+        same = int(compared.same_machine.sum())
         lines += [
-            f"{len(against)} local runs against the published runs of the same seed ({same} made "
+            f"{len(compared)} local runs against the published runs of the same seed ({same} made "
             "on the same kind of machine): largest difference "
             f"{worst.largest_difference:.4f} nats, in {worst.run}.",
         ]
@@ -187,6 +217,16 @@ def report(budget: str | float, seed: int = 0) -> str:
     if missing:
         lines += [f"No curve yet for: {', '.join(missing)}."]
     return "\n".join(lines)
+
+
+def _in_words(table: pd.DataFrame) -> pd.DataFrame:
+    """`with_paper` as text, with a word where there is no number."""
+    return table.assign(
+        samples=table.samples.map("{:,.0f}".format),
+        ours=table.ours.map(lambda value: nats(value) if math.isfinite(value) else "diverged"),
+        paper=table.paper.map(lambda value: "none" if math.isnan(value) else nats(value)),
+        difference=table.difference.map(signed),
+    )
 
 
 # ------------------------------------------------------------------------- the comparison in full
@@ -410,10 +450,14 @@ def targets() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _group(run: experiments.Run) -> str:
+def _panel(run: experiments.Run) -> str:
     if run.study == "figure3":
         return f"Figure 3, N = {run.n_train:,}"
-    return f"Figure 2, {DATASETS[run.dataset]}, {NAMES[run.algorithm]}"
+    return f"Figure 2, {DATASETS[run.dataset]}"
+
+
+def _group(run: experiments.Run) -> str:
+    return _panel(run) + (f", {NAMES[run.algorithm]}" if run.study == "figure2" else "")
 
 
 def in_full() -> str:

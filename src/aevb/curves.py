@@ -24,6 +24,9 @@ COLUMNS = {
 }
 PAPER_COLUMN = {"figure2": "lower_bound", "figure3": "marginal_loglik"}
 
+# What to do where published results are missing: the package alone does not hold them.
+CHECKOUT = "run this in a checkout of the project, which has them under results/"
+
 
 @contextmanager
 def atomic(target: Path) -> Iterator[Path]:
@@ -63,8 +66,15 @@ def read_manifest(source: Path) -> dict[str, Any]:
 
 
 def paper_figure(name: str) -> pd.DataFrame:
-    """`figure2` or `figure3` of the paper as numbers; results/paper/README.md has the columns."""
-    return pd.read_csv(paths.paper() / f"{name}.csv")
+    """`figure2` or `figure3` of the paper as numbers; results/paper/README.md has the columns.
+
+    Raises:
+        FileNotFoundError: outside a checkout of the project.
+    """
+    source = paths.paper() / f"{name}.csv"
+    if not source.exists():
+        raise FileNotFoundError(f"no curves of the paper at {source}: {CHECKOUT}")
+    return pd.read_csv(source)
 
 
 def identity(figure: str, run: Any) -> dict[str, Any]:
