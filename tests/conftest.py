@@ -1,12 +1,14 @@
 """What every test shares: one thread, and honest skipping."""
 
 import os
+import shutil
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
-from aevb import data
+from aevb import data, paths
 
 # Tests may be skipped for want of these alone; anything else that CI skips is a failure.
 CI_MAY_LACK = ("needs a CUDA device",)
@@ -30,6 +32,15 @@ def double_precision() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with the paper's curves and none of ours."""
+    shutil.copytree(paths.paper(), tmp_path / "results" / "paper")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data, "available", lambda: ["mnist", "freyface"])
+    return tmp_path
 
 
 @pytest.hookimpl(wrapper=True)

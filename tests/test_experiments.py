@@ -147,7 +147,7 @@ def test_a_step_size_that_diverges_is_never_selected(dataset: Dataset) -> None:
 
 def test_a_run_without_any_finite_step_size_says_so(dataset: Dataset) -> None:
     run = replace(TINY, likelihood="gaussian", step_sizes=(1e3, 1e4))
-    with pytest.raises(ArithmeticError, match="step_sizes"):
+    with pytest.raises(ConfigurationError, match=r"1000\.0, 10000\.0; .* --set step_sizes"):
         experiments.select_step_sizes([run], dataset, torch.device("cpu"))
 
 
@@ -173,9 +173,12 @@ def test_a_run_leaves_a_curve_and_a_manifest(project: Path, dataset: Dataset) ->
 
 def test_a_larger_budget_continues(project: Path, dataset: Dataset) -> None:
     experiments.run_to([TINY], 1000, dataset)
-    short = curves.read(curve_file(TINY))
+    short, before = curves.read(curve_file(TINY)), curves.read_manifest(curve_file(TINY))
     experiments.run_to([TINY], 3000, dataset)
     continued = curves.read(curve_file(TINY))
+    manifest = curves.read_manifest(curve_file(TINY))
+    assert manifest["samples"] > before["samples"]
+    assert manifest["configuration_sha256"] == before["configuration_sha256"]
     paths.checkpoint(TINY.study, TINY.name).unlink()
     experiments.run_to([TINY], 3000, dataset)
     whole = curves.read(curve_file(TINY))
@@ -275,6 +278,16 @@ def test_several_runs_train_as_one_stack(project: Path, dataset: Dataset) -> Non
         paths.checkpoint(run.study, run.name).unlink()
         experiments.run_to([run], 600, dataset)
         pd.testing.assert_frame_equal(curves.read(curve_file(run)), curve, rtol=1e-4)
+
+
+def test_runs_that_stand_apart_do_not_train_as_one_stack(project: Path, dataset: Dataset) -> None:
+    other = replace(TINY, seed=9)
+    experiments.run_to([TINY], 600, dataset)
+    with pytest.raises(ConfigurationError, match=f"{TINY.name} at [1-9].*{other.name} at 0;"):
+        experiments.run_to([TINY, other], 900, dataset)
+    experiments.run_to([other], 900, dataset)
+    with pytest.raises(ConfigurationError, match=r"same number of samples.*command of its own"):
+        experiments.run_to([TINY, other], 2000, dataset)
 
 
 def test_only_runs_of_one_kind_train_as_one_stack(project: Path, dataset: Dataset) -> None:

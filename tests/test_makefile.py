@@ -14,6 +14,7 @@ echo "$(basename $0) $*" >> calls
 case "$1" in
     runs) echo a-run; echo another-run ;;
     run) case "$BROKEN" in "$2") exit 1 ;; esac ;;
+    compare) test -z "$UNLIKE" ;;
 esac
 """
 
@@ -84,6 +85,11 @@ def test_reproduce_goes_from_data_to_the_table(project: Path) -> None:
         "python book/build.py html",
         "aevb compare --budget 1e7 --seed 0",
     ]
+
+
+def test_reproduce_fails_where_a_run_is_not_the_published_one(project: Path) -> None:
+    assert make(project, "reproduce", UNLIKE="a-run").returncode != 0
+    assert calls(project)[-1] == "aevb compare --budget 1e6 --seed 0"
 
 
 def test_pdf_is_one_call(project: Path) -> None:

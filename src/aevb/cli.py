@@ -11,8 +11,8 @@ import torch
 import typer
 from tqdm import tqdm
 
+from aevb import claims, curves, data, experiments, figures, paths, provenance
 from aevb import compare as comparison
-from aevb import curves, data, experiments, figures, paths, provenance
 from aevb.train import Stopped, Training
 
 app = typer.Typer(
@@ -28,8 +28,10 @@ SECONDS_BETWEEN_LINES = 15.0
 class Progress:
     """A bar on a terminal; elsewhere, or where several runs share one, a line now and then."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, run: experiments.Run) -> None:
+        self.name = run.name
+        # Monte Carlo EM reports the mean over its chains, which is no bound.
+        self.quantity = "log p(x, z)" if run.algorithm == "mcem" else "bound"
         shared = "--jobserver" in os.environ.get("MAKEFLAGS", "")
         self.on_terminal = sys.stderr.isatty() and not shared
         self.bar = tqdm(disable=True)
@@ -52,7 +54,7 @@ class Progress:
                 dynamic_ncols=True,
                 disable=not self.on_terminal,
             )
-        bound = f"bound {float(training.running_bound[0]):.1f} nats"
+        bound = f"{self.quantity} {float(training.running_bound[0]):.1f} nats"
         self.bar.set_postfix_str(bound, refresh=False)
         self.bar.update(training.samples - self.bar.n)
         if self.on_terminal or now - self.last_line < SECONDS_BETWEEN_LINES:
@@ -106,14 +108,16 @@ def run(
         samples,
         data.load(runs[0].dataset),
         device=torch.device(device),
-        report=Progress(runs[0].name),
+        report=Progress(runs[0]),
         stop_requested=stop.requested,
     )
     for one in runs:
         curve = paths.curve(paths.local(), one.study, one.name)
         last = curves.read(curve).iloc[-1]
+        estimated = one.measure == "marginal_loglik"
         print(
-            f"{one.name}: test bound {last.test:.2f} nats at {last.samples:,.0f} samples "
+            f"{one.name}: {'estimated log p(x) of test points' if estimated else 'test bound'} "
+            f"{last.test:.2f} nats at {last.samples:,.0f} samples "
             f"→ {curve.relative_to(paths.root())}"
         )
 
@@ -139,7 +143,8 @@ def cite(
 ) -> None:
     """Print a BibTeX entry for a published curve."""
     file = paths.curve(paths.published(), study or experiments.parse(name).study, name)
-    curves.read(file)
+    if not file.exists():
+        raise FileNotFoundError(f"no published curve at {file}: {curves.CHECKOUT}")
     print(provenance.bibtex(file.relative_to(paths.root()), curves.read_manifest(file)))
 
 
@@ -194,10 +199,10 @@ def compare(
 ) -> None:
     """Print our values beside the paper's; fail if fresh runs are not the published ones."""
     if summary or milestones:
-        print(comparison.summary() if summary else comparison.in_full())
+        print(comparison.summary() if summary else f"{comparison.in_full()}\n\n{claims.in_words()}")
         return
     print(comparison.report(budget, seed))
-    if wrong := comparison.out_of_tolerance(seed):
+    if wrong := comparison.not_the_published(seed):
         sys.exit(f"aevb: {wrong}")
 
 

@@ -24,6 +24,9 @@ COLUMNS = {
 }
 PAPER_COLUMN = {"figure2": "lower_bound", "figure3": "marginal_loglik"}
 
+# What to do where published results are missing: the package alone does not hold them.
+CHECKOUT = "run this in a checkout of the project, which has them under results/"
+
 
 @contextmanager
 def atomic(target: Path) -> Iterator[Path]:
@@ -63,8 +66,15 @@ def read_manifest(source: Path) -> dict[str, Any]:
 
 
 def paper_figure(name: str) -> pd.DataFrame:
-    """`figure2` or `figure3` of the paper as numbers; results/paper/README.md has the columns."""
-    return pd.read_csv(paths.paper() / f"{name}.csv")
+    """`figure2` or `figure3` of the paper as numbers; results/paper/README.md has the columns.
+
+    Raises:
+        FileNotFoundError: outside a checkout of the project.
+    """
+    source = paths.paper() / f"{name}.csv"
+    if not source.exists():
+        raise FileNotFoundError(f"no curves of the paper at {source}: {CHECKOUT}")
+    return pd.read_csv(source)
 
 
 def identity(figure: str, run: Any) -> dict[str, Any]:
@@ -92,29 +102,35 @@ def value_at(samples: float, curve: pd.DataFrame, column: str, *, leap: float = 
         samples: where.
         curve: in the order of `samples`.
         column: of the values.
-        leap: NaN where the curve goes by more than this between the two points around, and these
-            are further apart than by a factor of 3 in samples.
+        leap: NaN where the curve goes by more than this from the point at or before to the next,
+            and these are further apart than by a factor of 3 in samples.
 
     Returns:
         The value; NaN outside the curve.
     """
-    nan = float("nan")
+    if curve.empty:
+        return math.nan
     x, y = curve["samples"].to_numpy(), curve[column].to_numpy()
-    after = int(np.searchsorted(x, samples))
-    if 0 < after < len(x) and x[after] != samples:
+    after = int(np.searchsorted(x, samples, side="right"))
+    if 0 < after < len(x):
         leaps = abs(y[after] - y[after - 1]) > leap
         if leaps and x[after] > 3 * x[after - 1]:
-            return nan
-    return float(np.interp(np.log10(samples), np.log10(x), y, left=nan, right=nan))
+            return math.nan
+    return float(np.interp(np.log10(samples), np.log10(x), y, left=math.nan, right=math.nan))
 
 
 def largest_difference(a: pd.DataFrame, b: pd.DataFrame, columns: Sequence[str]) -> float:
     """Largest absolute difference of two curves over their common log points, in nats.
 
-    NaN where they have none in common. Of two runs with the same seed on the same kind of machine
-    the shorter is a prefix of the longer, and this is zero.
+    NaN where they have none in common. Infinite where one has a number and the other has none, as a
+    run that diverged. Of two runs with the same seed on the same kind of machine the shorter is a
+    prefix of the longer, and this is zero.
     """
     both = a.merge(b, on="samples", suffixes=("_a", "_b"))
     if both.empty:
-        return float("nan")
-    return max(float((both[f"{c}_a"] - both[f"{c}_b"]).abs().max()) for c in columns)
+        return math.nan
+    x, y = (both[[f"{c}_{suffix}" for c in columns]].to_numpy(float) for suffix in "ab")
+    apart = np.zeros_like(x)
+    differ = ~((x == y) | (np.isnan(x) & np.isnan(y)))
+    apart[differ] = np.abs(x[differ] - y[differ])
+    return float(np.nan_to_num(apart, nan=math.inf, posinf=math.inf).max())

@@ -451,7 +451,7 @@ def select_step_sizes(
     With a single candidate there is nothing to choose, and nothing is trained.
 
     Raises:
-        ArithmeticError: if no candidate gives a finite bound.
+        ConfigurationError: if no candidate gives a finite bound.
     """
     one = runs[0]
     if len(one.step_sizes) == 1:
@@ -473,9 +473,10 @@ def select_step_sizes(
     for run, of_run in zip(runs, scores, strict=True):
         finite = {step: score for step, score in of_run.items() if math.isfinite(score)}
         if not finite:
-            raise ArithmeticError(
-                f"{run.name}: the bound is not finite at any of the step sizes {run.step_sizes}; "
-                "set smaller step_sizes"
+            raise ConfigurationError(
+                f"{run.name}: the bound is not finite after {end:,} samples at any of the step "
+                f"sizes {', '.join(map(str, run.step_sizes))}; expected one at least: try smaller "
+                "ones, with --set step_sizes and a --study of their own"
             )
         selections.append(
             Selection(
@@ -512,8 +513,9 @@ def run_to(
         seconds_between_checkpoints: how often a checkpoint is written between log points.
 
     Raises:
-        ConfigurationError: if the runs differ in more than seed and Nz, or if a checkpoint was
-            made with other settings.
+        ConfigurationError: if the runs differ in more than seed and Nz, if their checkpoints are
+            not at the same number of samples, if a checkpoint was made with other settings, or if
+            no candidate step size gives a finite bound.
         Stopped: when a stop was requested and the checkpoints are written.
     """
     if len({replace(run, seed=0, nz=1) for run in runs}) != 1:
@@ -522,12 +524,17 @@ def run_to(
         dataset = binarised(dataset)
     saved = [_load_checkpoint(run) for run in runs]
     states = [s for s in saved if s is not None]
-    if len(states) == len(runs):
+    stand = [0 if s is None else s["training"]["samples"] for s in saved]
+    if len(set(stand)) != 1:
+        where = ", ".join(f"{run.name} at {n:,}" for run, n in zip(runs, stand, strict=True))
+        raise ConfigurationError(
+            "runs can train as one stack only from the same number of samples, and their "
+            f"checkpoints are at different ones: {where}; train each with a command of its own"
+        )
+    if states:
         selections = [Selection(**s["selection"]) for s in states]
-    elif not states:
-        selections = select_step_sizes(runs, dataset, device, report, stop_requested)
     else:
-        raise ConfigurationError("some of these runs have a checkpoint and some have none")
+        selections = select_step_sizes(runs, dataset, device, report, stop_requested)
     training = start(runs, [s.step_size for s in selections], dataset, device)
     if states:
         training.load([s["training"] for s in states])

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -11,6 +12,8 @@ from typing import Any
 
 import torch
 
+from aevb import paths
+
 PACKAGES = ("aevb", "torch", "torchvision", "numpy", "scipy", "pandas")
 
 
@@ -18,6 +21,15 @@ def digest(configuration: Any) -> str:
     """SHA-256 of a configuration's canonical JSON."""
     canonical = json.dumps(configuration, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def released() -> str:
+    """The year of the release that CITATION.cff names."""
+    text = (paths.root() / "CITATION.cff").read_text()
+    found = re.search(r"^date-released: *[\"']?(\d{4})-", text, re.MULTILINE)
+    if found is None:
+        raise ValueError("CITATION.cff has no line such as date-released: 2026-11-24")
+    return found[1]
 
 
 def bibtex(file: Path, manifest: Mapping[str, Any]) -> str:
@@ -35,6 +47,7 @@ def bibtex(file: Path, manifest: Mapping[str, Any]) -> str:
             f"@misc{{{key},",
             "  author = {{The AEVB reproduction developers}},",
             f"  title  = {{{{Auto-Encoding Variational Bayes, reproduced: {curve}}}}},",
+            f"  year   = {{{released()}}},",
             f"  note   = {{File {file.as_posix()}, {manifest['samples']:,} training samples,",
             f"            version {manifest['versions']['aevb']}, {source},",
             f"            configuration SHA-256 {manifest['configuration_sha256']}}},",

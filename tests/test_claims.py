@@ -1,0 +1,127 @@
+"""What the paper's curves and ours say of its claims."""
+
+from pathlib import Path
+
+import pandas as pd
+from published import publish
+
+from aevb import claims, curves, experiments, paths
+
+
+def pair(dataset: str, nz: int) -> tuple[experiments.Run, experiments.Run]:
+    aevb, wake_sleep = (
+        experiments.parse(f"{dataset}-nz{nz}-{name}-seed0")
+        for name in experiments.ALGORITHMS["figure2"]
+    )
+    return aevb, wake_sleep
+
+
+def publish_every_pair(aevb: dict[float, float], wake_sleep: dict[float, float]) -> None:
+    for dataset, latents in experiments.NZ.items():
+        for nz in latents:
+            for run, values in zip(pair(dataset, nz), (aevb, wake_sleep), strict=True):
+                publish(run, values)
+
+
+def ours() -> list[claims.Finding]:
+    return [verdict.ours for verdict in claims.verdicts()]
+
+
+def test_short_curves_decide_nothing(project: Path) -> None:
+    assert [(one.holds, one.so_far) for one in ours()] == [(None, None)] * 6
+    publish_every_pair({1e5: -300, 1e6: -110}, {1e5: -300, 1e6: -120})
+    found = ours()
+    assert [one.holds for one in found] == [None] * 6
+    assert [one.so_far for one in found] == [True, True, True, None, None, None]
+    assert found[0].verdict == "not decided yet; so far holds"
+    assert "9 of 9 panels, of which 0 are read at the edge" in found[0].evidence
+
+
+def test_curves_to_the_edge_decide_and_one_panel_is_enough_to_refute(project: Path) -> None:
+    publish_every_pair({1e5: -300, 1e6: -110, 6e8: -100}, {1e5: -300, 6e8: -120})
+    assert [one.holds for one in ours()[:4]] == [True, True, True, True]
+    # The end of wake-sleep is enough for the speed, if AEVB has reached it, but not for the height.
+    publish(pair("mnist", 3)[0], {1e5: -300, 1e6: -110})
+    assert [one.holds for one in ours()[:2]] == [None, True]
+    publish(pair("mnist", 5)[0], {1e5: -300, 6e8: -200})
+    assert [one.holds for one in ours()[:2]] == [False, False]
+
+
+def test_more_latent_variables_overfit_if_their_test_bound_is_lower(project: Path) -> None:
+    publish(pair("mnist", 20)[0], {1e5: -300, 2.5e8: -100})
+    publish(pair("mnist", 200)[0], {1e5: -300, 2.5e8: -103})
+    found = ours()[2]
+    assert found.holds is False
+    assert "−3.0 nats" in found.evidence
+
+
+def test_a_fall_beyond_the_axis_refutes(project: Path) -> None:
+    publish(pair("freyface", 5)[0], {1e5: 0, 1.01e8: 1100})
+    assert ours()[3].so_far is None
+    publish(pair("freyface", 5)[0], {1e5: 0, 1e8: 1100, 3e8: 1090})
+    found = ours()[3]
+    assert (found.holds, found.so_far) == (None, True)
+    publish(pair("freyface", 5)[0], {1e5: 0, 1e8: 1100, 3e8: 1000})
+    assert ours()[3].holds is False
+
+
+def test_verdicts_on_the_papers_own_curves() -> None:
+    """What holds in the paper's own data, computed anew from its files."""
+    two, three = (pd.read_csv(paths.paper() / f"figure{k}.csv") for k in (2, 3))
+    whole = two[(two.algorithm == "aevb") & (two.split == "test")].sort_values("samples")
+    two, three = (t[t.visible & (t.split == "test")].sort_values("samples") for t in (two, three))
+    panels = [(dataset, nz) for dataset, latents in experiments.NZ.items() for nz in latents]
+    end = {}
+    for dataset, nz in panels:
+        here = two[(two.dataset == dataset) & (two.nz == nz)]
+        aevb, wake_sleep = (here[here.algorithm == a] for a in ("aevb", "wake-sleep"))
+        end[dataset, nz] = aevb.lower_bound.iloc[-1]
+        level = wake_sleep.lower_bound.iloc[-1]
+        assert end[dataset, nz] > level
+        first = [c[c.lower_bound >= level].samples.min() for c in (aevb, wake_sleep)]
+        assert first[0] < first[1]
+    assert end["mnist", 200] > end["mnist", 20] - 1
+    by_nz = whole[whole.dataset == "freyface"].groupby("nz").lower_bound
+    highest, last = by_nz.max(), by_nz.last()
+    assert [nz for nz in highest.index if last[nz] < 0.98 * highest[nz]] == [5, 10, 20]
+    gain = {}
+    for n_train in experiments.N_TRAIN:
+        ends = three[three.n_train == n_train].groupby("algorithm").marginal_loglik.last()
+        assert ends["aevb"] > ends["wake-sleep"]
+        gain[n_train] = ends["mcem"] - ends["aevb"]
+    assert gain[1000] > -1.5 > gain[50_000]
+
+    found = claims.verdicts()
+    assert [v.paper.holds for v in found] == [True, True, True, False, True, True]
+    for nz in highest.index:
+        assert f"from {highest[nz]:,.1f} to {last[nz]:,.1f} nats" in found[3].paper.evidence
+
+
+def test_verdicts_on_our_curves() -> None:
+    """The same from our files, as far as both algorithms of a panel go."""
+    ahead = []
+    for dataset, latents in experiments.NZ.items():
+        for nz in latents:
+            own = [
+                curves.read(paths.curve(paths.published(), "figure2", r.name))
+                for r in pair(dataset, nz)
+            ]
+            edge = experiments.PAPER_BUDGET[dataset]
+            both = own[0].merge(own[1], on="samples", suffixes=("", "_other"))
+            last = both[both.samples <= edge].iloc[-1]
+            ahead.append(
+                last.train_running > last.train_running_other and last.test > last.test_other
+            )
+    found = ours()
+    above = found[0]
+    assert f"ahead on train and test in {sum(ahead)} of {len(ahead)} panels" in above.evidence
+    assert above.so_far is all(ahead)
+    ends = {
+        run.name: curves.read(paths.curve(paths.published(), "figure3", run.name)).iloc[-1]
+        for run in experiments.figure3()
+    }
+    assert found[4].holds is all(
+        ends[f"n{n}-aevb-seed0"][split] > ends[f"n{n}-wake-sleep-seed0"][split]
+        for n in experiments.N_TRAIN
+        for split in ("train", "test")
+    )
