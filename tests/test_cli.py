@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml  # type: ignore[import-untyped]
 from published import MANIFEST
 
@@ -51,6 +52,17 @@ def test_a_wrong_configuration_is_told_in_one_line(
         cli.main()
     (line,) = capsys.readouterr().err.splitlines()
     assert re.match("aevb: no run is called .*: expected <mnist", line)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_missing_gpu_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["aevb", "run", RUN.name, "--device", "cuda"])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("aevb: device cuda: PyTorch finds no CUDA device here")
 
 
 def test_a_published_curve_can_be_cited(capsys: pytest.CaptureFixture[str]) -> None:

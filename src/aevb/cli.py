@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import typer
@@ -92,7 +92,7 @@ def run(
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="A setting, such as optimiser=adam.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of this run.")] = 1,
 ) -> None:
     """Train runs to a budget, continuing from their checkpoints.
@@ -101,6 +101,10 @@ def run(
     """
     runs = [experiments.parse(name, study, setting or ()) for name in names]
     samples = experiments.budget_of(runs[0], budget)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise experiments.ConfigurationError(
+            "device cuda: PyTorch finds no CUDA device here; without the option the CPU trains"
+        )
     torch.set_num_threads(threads)
     stop = _StopOnSignal()
     experiments.run_to(
