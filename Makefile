@@ -1,7 +1,8 @@
 # Reproduce Auto-Encoding Variational Bayes. `make help` lists the targets.
 
 PYTHON ?= python3
-BUDGET ?= 1e6
+# Samples of every run; or quick: 1e6 in Figure 2, fewer in Figure 3; or paper: the paper's axes.
+BUDGET ?= quick
 SEED   ?= 0
 # A launcher in front of every training run, for example LAUNCH="srun --cpus-per-task=1".
 LAUNCH ?=

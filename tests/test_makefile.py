@@ -89,7 +89,7 @@ def test_reproduce_goes_from_data_to_the_table(project: Path) -> None:
 
 def test_reproduce_fails_where_a_run_is_not_the_published_one(project: Path) -> None:
     assert make(project, "reproduce", UNLIKE="a-run").returncode != 0
-    assert calls(project)[-1] == "aevb compare --budget 1e6 --seed 0"
+    assert calls(project)[-1] == "aevb compare --budget quick --seed 0"
 
 
 def test_pdf_is_one_call(project: Path) -> None:
@@ -112,8 +112,8 @@ def test_a_failed_run_fails_the_whole_and_is_tried_again(project: Path) -> None:
     calls(project)
     assert make(project, "train").returncode == 0
     made = calls(project)
-    assert "aevb run a-run --budget 1e6" in made
-    assert "aevb run another-run --budget 1e6" not in made
+    assert "aevb run a-run --budget quick" in made
+    assert "aevb run another-run --budget quick" not in made
 
 
 def test_a_launcher_stands_before_every_run(project: Path) -> None:

@@ -85,7 +85,7 @@ def get_data() -> None:
 @app.command()
 def run(
     names: Annotated[list[str], typer.Argument(help="Runs, such as mnist-nz20-aevb-seed0.")],
-    budget: Annotated[str, typer.Option(help="Samples, or 'paper'.")] = "1e6",
+    budget: Annotated[str, typer.Option(help="Samples, 'quick' or 'paper'.")] = "quick",
     study: Annotated[
         str | None, typer.Option(help="Folder of the curve; else that of the paper's figure.")
     ] = None,
@@ -191,7 +191,7 @@ def draw_figures(
 
 @app.command()
 def compare(
-    budget: Annotated[str, typer.Option(help="Samples, or 'paper'.")] = "1e6",
+    budget: Annotated[str, typer.Option(help="Samples, 'quick' or 'paper'.")] = "quick",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     summary: Annotated[
         bool, typer.Option("--summary", help="The README's table, from published curves.")

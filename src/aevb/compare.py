@@ -19,7 +19,7 @@ def with_paper(
 
     Args:
         figure: figure2 or figure3.
-        budget: samples, or `paper` for the right-hand edge of the paper's axes.
+        budget: samples, or a name: `paper` stands for the right-hand edge of the paper's axes.
         seed: of our runs.
         local: whether the runs of this machine count, or the published ones alone.
 
