@@ -9,6 +9,7 @@ MANIFEST: dict[str, Any] = {
     "precision": "float32",
     "versions": {"torch": "2"},
     "configuration": {"prior": 1.0, "step_sizes": [0.01, 0.02]},
+    "step_size_selection": {"step_size": 0.01},
 }
 
 

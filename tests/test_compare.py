@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,7 @@ def test_a_fresh_run_is_compared_with_the_published_one(project: Path) -> None:
         "same_machine": True,
         "largest_difference": 0.0,
         "tolerance": 0.01,
+        "step_sizes": (0.01, 0.01),
     }
     assert compare.not_the_published() == ""
     put(paths.local(), 10**6, shift=0.5, hardware={"device": "cuda"})
@@ -101,6 +103,41 @@ def test_a_fresh_run_that_is_not_the_published_one_fails(
         cli.compare("1e6")
     assert str(stopped.value).startswith(f"aevb: {RUN.name} ")
     assert compare.report("1e6").splitlines()[-2].endswith(f"nats, in {RUN.name}.")
+
+
+def test_on_another_machine_a_run_may_be_early_or_late(project: Path) -> None:
+    curve: dict[float, float] = {
+        1e5: -300,
+        1.122e5: -250,
+        1.259e5: -200,
+        1.413e5: -150,
+        1.585e5: -100,
+    }
+    publish(RUN, curve)
+    rows = [
+        {"samples": s, **dict.fromkeys(("train_running", "train", "test"), value)}
+        for s, value in zip(curve, [-300, -300, -300, -250, -200], strict=True)
+    ]
+    local = paths.curve(paths.local(), "figure2", RUN.name)
+    curves.write(local, rows, {**MANIFEST, "hardware": {"device": "cuda"}})
+    assert compare.not_the_published() == ""
+    curves.write(local, rows, MANIFEST)
+    assert "by 100.0000 nats; expected at most 0.01 on the same kind" in compare.not_the_published()
+
+
+def test_a_different_selection_is_named_as_a_cause(project: Path) -> None:
+    put(paths.published(), 10**6)
+    other = partial(
+        put,
+        paths.local(),
+        10**6,
+        hardware={"device": "cuda"},
+        step_size_selection={"step_size": 0.02},
+    )
+    other(shift=40)
+    assert "the step size 0.02, the published run 0.01" in compare.not_the_published()
+    other(shift=1)
+    assert compare.not_the_published() == ""
 
 
 def test_a_diverged_run_is_called_so(project: Path) -> None:

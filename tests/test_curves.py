@@ -63,6 +63,16 @@ def test_the_difference_of_two_curves_is_over_their_common_points() -> None:
     assert pd.isna(curves.largest_difference(a, b.tail(1), ["test"]))
 
 
+def test_a_curve_may_be_late_where_that_is_allowed() -> None:
+    samples = [100_000, 112_200, 125_900, 141_300, 158_500]
+    curve = pd.DataFrame({"samples": samples, "test": [-500.0, -400.0, -300.0, -200.0, -100.0]})
+    late = curve.assign(test=[-500.0, -500.0, -500.0, -400.0, -310.0])
+    assert curves.largest_difference(late, curve, ["test"]) == 210
+    assert curves.largest_difference(late, curve, ["test"], delay=1.13) == 110
+    assert curves.largest_difference(late, curve, ["test"], delay=1.26) == 10
+    assert curves.largest_difference(late, curve.assign(test=math.nan), ["test"], 1.26) == math.inf
+
+
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
 def test_no_number_beside_a_number_is_an_infinite_difference(wrong: float) -> None:
     a = pd.DataFrame({"samples": [1, 2], "test": [0.0, wrong], "train": [0.0, 3.0]})

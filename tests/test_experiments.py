@@ -125,7 +125,7 @@ def test_budgets() -> None:
     assert experiments.budget_of(mnist, "paper") == 2.5e8
     assert experiments.budget_of(frey, "paper") == 1e8
     assert experiments.budget_of(mnist, "quick") == 1e6
-    assert experiments.budget_of(experiments.figure3_run(1000, "mcem"), "quick") == 3e5
+    assert experiments.budget_of(experiments.figure3_run(1000, "mcem"), "quick") == 2e5
     for wrong in ("much", "-5", "0", "inf", "nan"):
         with pytest.raises(ConfigurationError, match="budget"):
             experiments.budget_of(mnist, wrong)

@@ -119,18 +119,26 @@ def value_at(samples: float, curve: pd.DataFrame, column: str, *, leap: float = 
     return float(np.interp(np.log10(samples), np.log10(x), y, left=math.nan, right=math.nan))
 
 
-def largest_difference(a: pd.DataFrame, b: pd.DataFrame, columns: Sequence[str]) -> float:
-    """Largest absolute difference of two curves over their common log points, in nats.
+def largest_difference(
+    a: pd.DataFrame, b: pd.DataFrame, columns: Sequence[str], delay: float = 1.0
+) -> float:
+    """Largest distance of one curve from another over their common log points, in nats.
 
-    NaN where they have none in common. Infinite where one has a number and the other has none, as a
+    A point of `a` is as far from `b` as from the range of values that `b` takes between
+    samples / delay and samples · delay; with a delay of 1, from its value there. NaN where the
+    curves have no point in common. Infinite where one has a number and the other has none, as a
     run that diverged. Of two runs with the same seed on the same kind of machine the shorter is a
     prefix of the longer, and this is zero.
     """
-    both = a.merge(b, on="samples", suffixes=("_a", "_b"))
-    if both.empty:
-        return math.nan
-    x, y = (both[[f"{c}_{suffix}" for c in columns]].to_numpy(float) for suffix in "ab")
-    apart = np.zeros_like(x)
-    differ = ~((x == y) | (np.isnan(x) & np.isnan(y)))
-    apart[differ] = np.abs(x[differ] - y[differ])
-    return float(np.nan_to_num(apart, nan=math.inf, posinf=math.inf).max())
+    distances = []
+    for _, row in a[a.samples.isin(b.samples)].iterrows():
+        near = b[b.samples.between(row.samples / delay, row.samples * delay)]
+        x, values = (part[list(columns)].to_numpy(float) for part in (row, near))
+        low, high = values.min(0), values.max(0)  # NaN where one is
+        equal = (x == low) & (x == high) | np.isnan(x) & np.isnan(values).all(0)
+        with np.errstate(invalid="ignore"):
+            apart = np.maximum(low - x, x - high).clip(min=0)
+        distances.append(
+            np.where(equal, 0.0, np.nan_to_num(apart, nan=math.inf, posinf=math.inf)).max()
+        )
+    return float(max(distances, default=math.nan))
