@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from aevb import curves, experiments, models, paths
+from aevb import curves, experiments, models, paths, provenance
 from aevb.data import Dataset
 from aevb.experiments import ConfigurationError, Run
 from aevb.train import Stopped
@@ -171,6 +171,15 @@ def test_a_run_leaves_a_curve_and_a_manifest(project: Path, dataset: Dataset) ->
     assert manifest["samples"] == 1000
     assert manifest["versions"]["torch"] == torch.__version__
     assert not list(project.rglob("*.part"))
+
+
+def test_a_manifest_names_the_commit_that_the_run_began_with(
+    project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = iter(["of the start", "of an edit since"])
+    monkeypatch.setattr(provenance, "commit", lambda: next(commits))
+    experiments.run_to([TINY], 100, dataset)
+    assert curves.read_manifest(curve_file(TINY))["commit"] == "of the start"
 
 
 def test_a_larger_budget_continues(project: Path, dataset: Dataset) -> None:

@@ -522,6 +522,7 @@ def run_to(
             no candidate step size gives a finite bound.
         Stopped: when a stop was requested and the checkpoints are written.
     """
+    commit = provenance.commit()  # now: the source may change while the run goes on
     if len({replace(run, seed=0, nz=1) for run in runs}) != 1:
         raise ConfigurationError("runs that train as one stack may differ in seed and nz alone")
     if runs[0].pixels == "binary":
@@ -552,7 +553,7 @@ def run_to(
             _save_checkpoint(
                 run, {"training": state, "selection": asdict(selections[r]), "seconds": elapsed}
             )
-            manifest = _manifest(run, dataset, device, selections[r], state, elapsed)
+            manifest = _manifest(run, dataset, device, selections[r], state, elapsed, commit)
             curves.write(paths.curve(paths.local(), run.study, run.name), state["rows"], manifest)
 
     train(
@@ -592,6 +593,7 @@ def _manifest(
     selection: Selection,
     state: State,
     seconds: float,
+    commit: str | None,
 ) -> dict[str, Any]:
     return {
         "name": run.name,
@@ -609,7 +611,7 @@ def _manifest(
         "hardware": provenance.hardware(device),
         "versions": provenance.versions(),
         "data_sha256": dataset.checksums,
-        "commit": provenance.commit(),
+        "commit": commit,
         "unit": "nats per datapoint",
     }
 

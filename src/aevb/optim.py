@@ -6,8 +6,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.optim.adagrad import adagrad
-from torch.optim.adam import adam
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,8 @@ class Ascent:
         """The same in PyTorch's fused CPU kernels, which read and write every tensor once.
 
         For the 0.8 M parameters of an MNIST model 0.4 ms instead of 7 ms; one replicate at a time,
-        since a kernel takes one step size.
+        since a kernel takes one step size. The kernels are called without the optimisers around
+        them, whose bookkeeping would take another 0.08 ms.
         """
         for r, step_size in enumerate(self.step_sizes):
             step = step_size if self.moving else 0.0
@@ -135,16 +134,15 @@ class Ascent:
                 p, memory, counts = self._views[r, decay]
                 g = [gradients[name][r] for name in names]
                 if self.optimisation.algorithm == "adagrad":
-                    adagrad(
+                    torch._fused_adagrad_(
                         p, g, memory["squares"], counts,
-                        fused=True, maximize=True, lr=step, weight_decay=decay,
-                        lr_decay=0.0, eps=0.0,
+                        maximize=True, lr=step, weight_decay=decay, lr_decay=0.0, eps=0.0,
                     )  # fmt: skip
                 else:
                     for count in counts:
-                        count.fill_(self.updates - 1)
-                    adam(
+                        count.fill_(self.updates)
+                    torch._fused_adam_(
                         p, g, memory["mean"], memory["squares"], [], counts,
-                        fused=True, maximize=True, lr=step, weight_decay=decay,
-                        amsgrad=False, beta1=ADAM_DECAY[0], beta2=ADAM_DECAY[1], eps=ADAM_EPSILON,
+                        maximize=True, lr=step, weight_decay=decay, amsgrad=False,
+                        beta1=ADAM_DECAY[0], beta2=ADAM_DECAY[1], eps=ADAM_EPSILON,
                     )  # fmt: skip
