@@ -1,7 +1,7 @@
 """The likelihood estimators against exact answers and against each other."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import pytest
@@ -18,6 +18,7 @@ from aevb.likelihood import (
     importance_sampled,
     kernel_density,
     log_likelihood_of_all,
+    mispaired_rows,
     moments,
     quadrature,
     sample_posterior,
@@ -192,9 +193,48 @@ def test_pairing_q_with_the_joint_density_of_another_sample_loses_a_nat() -> Non
     assert bias(appendix_d(mispaired), exact)[0] == pytest.approx(-1.2, abs=0.25)
 
 
-def test_the_papers_estimator_needs_four_samples() -> None:
+def test_mispaired_rows_of_one_image_are_the_papers_estimator() -> None:
+    decoder, x, _ = linear(3, rows=1)
+    samples = exact_samples(3, x, Joint(decoder, x), 50)
+    torch.testing.assert_close(mispaired_rows(samples), appendix_d(samples))
+
+
+@pytest.mark.parametrize("n", [50, 51])
+def test_mispaired_rows_take_the_flattened_samples_apart_in_other_orders(n: int) -> None:
+    """Written again as loops over flat lists, of two replicates."""
+    rows, nz, half = 6, 3, n // 2
+    streams = noise([0, 1], nz)
+    z = streams.normal(n * rows, nz).view(2, n, rows, nz).movedim(1, 0)
+    log_joint = streams.normal(n, rows).movedim(1, 0)
+    found = mispaired_rows(Samples(z, log_joint))
+    assert found.shape == (2, rows)
+    for r in range(2):
+        coordinates = [[s[i, c] for c in range(nz) for i in range(rows)] for s in z[:, r]]
+        values = [log_joint[m, r, i] for i in range(rows) for m in range(n)][half * rows :]
+        for row in range(rows):
+            drawn = torch.tensor([s[row * nz : (row + 1) * nz] for s in coordinates])
+            log_q = kernel_density(drawn[:half], drawn[half:])
+            met = torch.tensor(values[row * (n - half) : (row + 1) * (n - half)])
+            expected = math.log(n - half) - torch.logsumexp(log_q - met, 0)
+            torch.testing.assert_close(found[r, row], expected)
+
+
+def test_mispaired_rows_read_the_later_half_of_the_images() -> None:
+    """Row i reads image (rows + i) // 2, and about a nat low."""
+    decoder, x, exact = linear(3)
+    samples = exact_samples(3, x, Joint(decoder, x), 50)
+    covered = exact[:, ROWS // 2 :].repeat_interleave(2, 1)
+    assert bias(mispaired_rows(samples), covered)[0] == pytest.approx(-1.2, abs=0.25)
+    far = samples._replace(log_joint=samples.log_joint - 1000 * (torch.arange(ROWS) < ROWS // 2))
+    torch.testing.assert_close(mispaired_rows(far), mispaired_rows(samples))
+
+
+@pytest.mark.parametrize("estimator", [appendix_d, mispaired_rows])
+def test_the_papers_estimator_needs_four_samples(
+    estimator: Callable[[Samples], Tensor],
+) -> None:
     with pytest.raises(ValueError, match="at least 4"):
-        appendix_d(Samples(torch.zeros(3, 1, 2, 3), torch.zeros(3, 1, 2)))
+        estimator(Samples(torch.zeros(3, 1, 2, 3), torch.zeros(3, 1, 2)))
 
 
 @pytest.mark.parametrize("bandwidth", ["scott", "held-out"])

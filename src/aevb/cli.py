@@ -11,7 +11,7 @@ import torch
 import typer
 from tqdm import tqdm
 
-from aevb import claims, curves, data, experiments, figures, paths, provenance
+from aevb import claims, curves, data, experiments, figures, paths, provenance, readings
 from aevb import compare as comparison
 from aevb.train import Stopped, Training
 
@@ -138,6 +138,12 @@ def export(
     for name in names:
         file = experiments.export(experiments.parse(name, study, setting or ()))
         print(file.relative_to(paths.root()))
+
+
+@app.command("readings")
+def write_readings() -> None:
+    """Read the published models of Figure 3 by other estimators; takes minutes."""
+    print(readings.write().relative_to(paths.root()))
 
 
 @app.command()
