@@ -255,6 +255,33 @@ def test_a_published_curve_is_what_its_manifest_and_the_code_say(file: Path) -> 
         assert np.isfinite(curve.to_numpy()).all()
 
 
+def test_the_ends_are_of_the_seeds_that_go_furthest(project: Path) -> None:
+    seeds = [experiments.figure3_run(1000, "aevb", seed) for seed in range(4)]
+    for run, last in zip(seeds, (-110.0, -112.0, -114.0), strict=False):
+        publish(run, {1e5: -300, 5e7: last})
+    publish(seeds[3], {1e5: -300, 1e7: -500})
+    table = compare.ends("figure3")
+    table = table[table.curve == "n1000-aevb"]
+    assert sorted(zip(table.seed, table.split, strict=True)) == [
+        (seed, split) for seed in range(3) for split in ("test", "train")
+    ]
+    one = compare.over_seeds(table).set_index("split").loc["train"]
+    assert (one.seeds, one.ours, one.spread, one.samples) == (3, -112, 2, 5e7)
+    assert one.paper == pytest.approx(paper_value(seeds[0], "train", 5e7))
+    assert one.difference == pytest.approx(-112 - one.paper)
+
+
+def test_a_run_of_this_machine_counts_as_a_seed_where_it_may(project: Path) -> None:
+    publish(RUN, {1e5: -300, 1e6: -110})
+    other = experiments.figure2_run("mnist", 20, "aevb", 1)
+    rows = [{"samples": s, "train_running": v, "test": v} for s, v in ((1e5, -300), (1e6, -100))]
+    curves.write(paths.curve(paths.local(), other.study, other.name), rows, MANIFEST)
+    for local, seeds, mean in ((True, 2, -105), (False, 1, -110)):
+        table = compare.over_seeds(compare.ends("figure2", local=local))
+        one = table[(table.curve == "mnist-nz20-aevb") & (table.split == "test")].iloc[0]
+        assert (one.seeds, one.ours) == (seeds, mean)
+
+
 def test_a_summary_of_nothing_says_so(project: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no published curve in .*curves: run this in a"):
         compare.summary()
@@ -265,8 +292,8 @@ def test_the_summary_gives_the_range_of_samples_and_names_groups(project: Path) 
     publish(experiments.figure2_run("mnist", 3, "aevb"), {1e5: -300, 1e7: -110})
     publish(experiments.figure2_run("freyface", 2, "wake-sleep"), {1e5: 0, 1e7: 500})
     _, _, mnist, frey = compare.summary().splitlines()
-    assert mnist.startswith("| Figure 2, MNIST, AEVB | 4 | 1.0 to 10.0 M | ")
-    assert frey.startswith("| Figure 2, Frey Face, wake-sleep | 2 | 10.0 M | ")
+    assert mnist.startswith("| Figure 2, MNIST, AEVB | 4 | 1 | 1.0 to 10.0 M | ")
+    assert frey.startswith("| Figure 2, Frey Face, wake-sleep | 2 | 1 | 10.0 M | ")
     table = compare.with_paper("figure2", "paper").dropna(subset=["difference"])
     mine = table[table.run.str.contains("aevb")]
     assert len(mine) == 4

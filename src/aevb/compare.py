@@ -72,6 +72,50 @@ def _longest(run: experiments.Run, end: int, with_local: bool) -> tuple[str, pd.
     return source, found[source]
 
 
+def ends(figure: str, *, local: bool = True) -> pd.DataFrame:
+    """Where our curves end, or pass the right-hand edge of the paper's axis, seed by seed.
+
+    Args:
+        figure: figure2 or figure3.
+        local: whether the runs of this machine count, or the published ones alone.
+
+    Returns:
+        The rows of `with_paper` with the budget `paper`, of every seed whose run goes as far as
+        that with any other seed; also `curve`, the name of the run without its seed, and `seed`.
+    """
+    roots = [paths.published(), *([paths.local()] if local else [])]
+    files = [file for root in roots for file in (root / "curves" / figure).glob("*-seed*.csv")]
+    seeds = sorted({int(file.stem.rpartition("seed")[2]) for file in files}) or [0]
+    table = pd.concat(
+        with_paper(figure, "paper", seed, local=local).assign(seed=seed) for seed in seeds
+    )
+    table["curve"] = table.run.str.rpartition("-seed")[0]
+    furthest = table.groupby(["curve", "split"]).samples.transform("max")
+    return table[table.samples == furthest].reset_index(drop=True)
+
+
+def over_seeds(ends: pd.DataFrame) -> pd.DataFrame:
+    """`ends`, the seeds of each curve taken together.
+
+    Returns:
+        One row per `curve` and `split`: `samples`, the number of `seeds`, their mean `ours` and its
+        standard deviation over seeds, `spread` (NaN for one); `paper` and `difference` (the mean of
+        ours minus the paper's); in nats per datapoint.
+    """
+    return (
+        ends.groupby(["curve", "split"], sort=False)
+        .agg(
+            samples=("samples", "first"),
+            seeds=("ours", "count"),
+            ours=("ours", "mean"),
+            spread=("ours", "std"),
+            paper=("paper", "first"),
+            difference=("difference", "mean"),
+        )
+        .reset_index()
+    )
+
+
 # How far a fresh run may be from the published run of the same seed, in nats: by rounding alone on
 # the same kind of machine; elsewhere as far as another seed may be, and two log points earlier or
 # later, since training amplifies rounding and a curve leaves a plateau when it will. From 100,000
@@ -169,28 +213,32 @@ def summary() -> str:
     """The table of the README: how far the published curves are from the paper's, as Markdown.
 
     Each curve is read at its end, or at the right-hand edge of the paper's axis. Differences are
-    ours minus the paper's, in nats per datapoint.
+    ours, the mean over the seeds that go so far, minus the paper's, in nats per datapoint.
 
     Raises:
         FileNotFoundError: if there is no published curve.
     """
     lines = []
     for figure, runs in experiments.RUNS.items():
-        table = with_paper(figure, "paper", local=False).dropna(subset=["difference"])
-        groups = {run.name: f"{_panel(run)}, {NAMES[run.algorithm]}" for run in runs(0)}
-        for name, group in table.groupby(table.run.map(groups), sort=False):
+        table = over_seeds(ends(figure, local=False)).dropna(subset=["difference"])
+        groups = {
+            run.name.removesuffix("-seed0"): f"{_panel(run)}, {NAMES[run.algorithm]}"
+            for run in runs(0)
+        }
+        for name, group in table.groupby(table.curve.map(groups), sort=False):
             worst = group.sort_values("difference", key=abs).iloc[-1]
             lines.append(
-                f"| {name} | {len(group)} | {span(group.samples / 1e6, '{:.1f}'.format)} M | "
+                f"| {name} | {len(group)} | {span(group.seeds, str)} | "
+                f"{span(group.samples / 1e6, '{:.1f}'.format)} M | "
                 f"{group.difference.abs().mean():.1f} nats | "
-                f"{signed(worst.difference)} nats ({worst.run}, {worst.split}) |"
+                f"{signed(worst.difference)} nats ({worst.curve}, {worst.split}) |"
             )
     if not lines:
         raise FileNotFoundError(
             f"no published curve in {paths.published() / 'curves'}: {curves.CHECKOUT}"
         )
-    head = "| | curves | up to samples | mean absolute difference | largest difference |"
-    return "\n".join([head, "|---|---|---|---|---|", *lines])
+    head = "| | curves | seeds | up to samples | mean absolute difference | largest difference |"
+    return "\n".join([head, "|---|---|---|---|---|---|", *lines])
 
 
 def report(budget: str | float, seed: int = 0) -> str:
