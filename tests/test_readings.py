@@ -1,12 +1,14 @@
 """The final models of Figure 3 under other readings than those of its curves."""
 
+import hashlib
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from aevb import readings
+from aevb import curves, experiments, models, paths, readings
 from aevb.networks import Architecture, Initialisation, Model, initial_parameters, load_replicate
 from aevb.randomness import generator
 
@@ -48,3 +50,41 @@ def test_without_models_or_a_table_it_says_so(project: object) -> None:
         readings.write()
     with pytest.raises(FileNotFoundError, match=r"no readings at .*`aevb readings` makes them"):
         readings.read()
+
+
+def test_the_published_readings_are_of_every_run_and_of_the_models_that_are_there() -> None:
+    table, files = readings.read(), readings.final_models()
+    about = curves.read_manifest(readings.table())
+    assert about["models_sha256"] == {
+        file.stem: hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+    }
+    seeds = {file.stem.rpartition("seed")[2] for file in files}
+    assert len(seeds) == 1
+    runs = [run.name for run in experiments.figure3(int(seeds.pop()))]
+    assert sorted(zip(table.run, table.split, strict=True)) == sorted(
+        (run, split) for run in runs for split in ("train", "test")
+    )
+    assert not about["commit"].endswith("-dirty")
+
+
+def test_a_model_of_figure3_is_the_end_of_its_published_curve() -> None:
+    for file in readings.final_models():
+        curve = paths.curve(paths.published(), "figure3", file.stem)
+        assert models.read(file)[1] == curves.read_manifest(curve)
+
+
+def test_the_published_readings_agree_with_the_curves() -> None:
+    """Other chains, weights in half precision: half a nat apart at most, on average less."""
+    table = readings.read()
+    apart = []
+    for row in table.itertuples():
+        end = curves.read(paths.curve(paths.published(), "figure3", str(row.run))).iloc[-1]
+        assert row.samples == end.samples
+        apart += [
+            row.appendix_d - end[str(row.split)],
+            row.one_chain - end[f"{row.split}_accurate"],
+        ]
+    assert np.abs(apart).max() < 0.5
+    assert np.abs(np.mean(apart)) < 0.1
+    assert (table.four_chains >= table.one_chain).all()
+    assert (table.mispaired - table.appendix_d_last_half).between(-1.2, -0.5).all()
