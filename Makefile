@@ -79,7 +79,7 @@ book/notebooks/%.ipynb: book/chapters/%.md $(LIBRARY) | $(BIN)/.ready
 	$(BIN)/python book/build.py execute $<
 
 book/notebooks/figure2.ipynb: $(wildcard results/curves/figure2/* results/local/curves/figure2/*)
-book/notebooks/figure3.ipynb: $(wildcard results/curves/figure3/* results/local/curves/figure3/* results/models/figure3/*)
+book/notebooks/figure3.ipynb: $(wildcard results/curves/figure3/* results/local/curves/figure3/* results/readings/*)
 book/notebooks/figures4-5.ipynb: $(wildcard results/models/*)
 
 book: $(BIN)/.ready ## build the HTML book from what is there, without training

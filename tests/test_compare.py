@@ -271,17 +271,6 @@ def test_the_ends_are_of_the_seeds_that_go_furthest(project: Path) -> None:
     assert one.difference == pytest.approx(-112 - one.paper)
 
 
-def test_a_run_of_this_machine_counts_as_a_seed_where_it_may(project: Path) -> None:
-    publish(RUN, {1e5: -300, 1e6: -110})
-    other = experiments.figure2_run("mnist", 20, "aevb", 1)
-    rows = [{"samples": s, "train_running": v, "test": v} for s, v in ((1e5, -300), (1e6, -100))]
-    curves.write(paths.curve(paths.local(), other.study, other.name), rows, MANIFEST)
-    for local, seeds, mean in ((True, 2, -105), (False, 1, -110)):
-        table = compare.over_seeds(compare.ends("figure2", local=local))
-        one = table[(table.curve == "mnist-nz20-aevb") & (table.split == "test")].iloc[0]
-        assert (one.seeds, one.ours) == (seeds, mean)
-
-
 def test_a_summary_of_nothing_says_so(project: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no published curve in .*curves: run this in a"):
         compare.summary()

@@ -8,7 +8,19 @@ import numpy as np
 import pandas as pd
 
 from aevb import curves, experiments
-from aevb.compare import DATASETS, NO_CURVE, Curves, at, both, edge, millions, nats, signed, span
+from aevb.compare import (
+    DATASETS,
+    NO_CURVE,
+    Curves,
+    at,
+    both,
+    edge,
+    first_at,
+    millions,
+    nats,
+    signed,
+    span,
+)
 
 
 class Finding(NamedTuple):
@@ -71,7 +83,7 @@ def panels(figure: str) -> pd.DataFrame:
                 high, low = (at(samples, found.get((name, split), NO_CURVE)) for name in names)
                 gains[split] = high - low
             level = at(last, wake_sleep)
-            aevb_needs, wake_sleep_needs = (_first_at(level, curve) for curve in (aevb, wake_sleep))
+            aevb_needs, wake_sleep_needs = (first_at(level, curve) for curve in (aevb, wake_sleep))
             known = not math.isnan(aevb_needs) or aevb.samples.max() >= wake_sleep_needs
             rows.append(
                 {
@@ -89,21 +101,6 @@ def panels(figure: str) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
-
-
-def _first_at(level: float, curve: pd.DataFrame) -> float:
-    """Samples at which a curve first reaches a level, its first point if that does already.
-
-    Between two points it is linear in log10(samples), as in `curves.value_at`. NaN if never.
-    """
-    x, y = np.log10(curve.samples.to_numpy()), curve.value.to_numpy()
-    above = y >= level
-    if not above.any():
-        return math.nan
-    k = int(above.argmax())
-    if k == 0:
-        return float(10 ** x[0])
-    return float(10 ** np.interp(level, y[k - 1 : k + 1], x[k - 1 : k + 1]))
 
 
 def _every(findings: Iterable[bool | None]) -> bool | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from aevb import curves, data, experiments, paths
@@ -72,22 +73,17 @@ def _longest(run: experiments.Run, end: int, with_local: bool) -> tuple[str, pd.
     return source, found[source]
 
 
-def ends(figure: str, *, local: bool = True) -> pd.DataFrame:
-    """Where our curves end, or pass the right-hand edge of the paper's axis, seed by seed.
-
-    Args:
-        figure: figure2 or figure3.
-        local: whether the runs of this machine count, or the published ones alone.
+def ends(figure: str) -> pd.DataFrame:
+    """Where published curves end, or pass the right-hand edge of the paper's axis, seed by seed.
 
     Returns:
         The rows of `with_paper` with the budget `paper`, of every seed whose run goes as far as
         that with any other seed; also `curve`, the name of the run without its seed, and `seed`.
     """
-    roots = [paths.published(), *([paths.local()] if local else [])]
-    files = [file for root in roots for file in (root / "curves" / figure).glob("*-seed*.csv")]
+    files = (paths.published() / "curves" / figure).glob("*-seed*.csv")
     seeds = sorted({int(file.stem.rpartition("seed")[2]) for file in files}) or [0]
     table = pd.concat(
-        with_paper(figure, "paper", seed, local=local).assign(seed=seed) for seed in seeds
+        with_paper(figure, "paper", seed, local=False).assign(seed=seed) for seed in seeds
     )
     table["curve"] = table.run.str.rpartition("-seed")[0]
     furthest = table.groupby(["curve", "split"]).samples.transform("max")
@@ -220,7 +216,7 @@ def summary() -> str:
     """
     lines = []
     for figure, runs in experiments.RUNS.items():
-        table = over_seeds(ends(figure, local=False)).dropna(subset=["difference"])
+        table = over_seeds(ends(figure)).dropna(subset=["difference"])
         groups = {
             run.name.removesuffix("-seed0"): f"{_panel(run)}, {NAMES[run.algorithm]}"
             for run in runs(0)
@@ -321,6 +317,21 @@ def _seeds(figure: str, name: str) -> list[Path]:
 def at(samples: float, curve: pd.DataFrame, leap: float = math.inf) -> float:
     """A curve's value at `samples`; NaN outside it, and on a leap (`curves.value_at`)."""
     return curves.value_at(samples, curve, "value", leap=leap)
+
+
+def first_at(level: float, curve: pd.DataFrame) -> float:
+    """Samples at which a curve first reaches a level, its first point if that does already.
+
+    Between two points it is linear in log10(samples), as in `curves.value_at`. NaN if never.
+    """
+    x, y = np.log10(curve.samples.to_numpy()), curve.value.to_numpy()
+    above = y >= level
+    if not above.any():
+        return math.nan
+    k = int(above.argmax())
+    if k == 0:
+        return float(10 ** x[0])
+    return float(10 ** np.interp(level, y[k - 1 : k + 1], x[k - 1 : k + 1]))
 
 
 def edge(run: experiments.Run) -> float:
