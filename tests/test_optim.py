@@ -101,9 +101,21 @@ def test_fused_updates_are_the_plain_ones(algorithm: Algorithm, dtype: torch.dty
     # In double precision the plain rule's step sizes still are of single precision.
     rtol = 2e-5 if dtype == torch.float32 else 1e-6
     assert_same(fused, plain, rtol)
-    # The accumulators too: a checkpoint of one rule is continued by the other on another device.
+    # The accumulators too.
     for key, values in of_fused.accumulators.items():
         assert_same(values, of_plain.accumulators[key], rtol)
+
+
+def test_a_rule_of_a_subclass_is_not_taken_for_one_that_repeats() -> None:
+    class Counting(Ascent):
+        def ascend(self, gradients: Mapping[str, torch.Tensor]) -> None:
+            super().ascend(gradients)
+
+    for kind, repeats in ((Ascent, True), (Counting, False)):
+        ascent = kind(parameters(), Optimisation(warmup=0), [0.1, 0.1], 1.0)
+        assert not ascent.repeats
+        ascent.ascend(next(iter(gradients(1))))
+        assert ascent.repeats is repeats
 
 
 @pytest.mark.parametrize("rule", ["plain", "fused"])

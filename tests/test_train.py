@@ -11,7 +11,16 @@ import torch
 from aevb import experiments
 from aevb.data import Dataset
 from aevb.experiments import Run
-from aevb.train import Row, Stopped, Training, last_log_point, log_points, train
+from aevb.train import (
+    _SEEN_THROUGH,
+    Row,
+    Stopped,
+    Training,
+    last_log_point,
+    log_points,
+    precision_of,
+    train,
+)
 
 CPU = torch.device("cpu")
 TINY = Run(n_hidden=8, nz=2, minibatch=10, warmup=5, step_sizes=(0.02,))
@@ -136,6 +145,29 @@ def test_runs_of_one_seed_differ_from_those_of_another(dataset: Dataset) -> None
     other = replace(TINY, seed=1)
     b = go(begin([other], dataset), [other], dataset, 100)
     assert a.rows != b.rows
+
+
+def test_no_process_records_its_first_update(dataset: Dataset) -> None:
+    """On a GPU, libraries set themselves up in it; nor is there a warm-up after a checkpoint."""
+    first = begin([TINY], dataset)
+    first.advance(TINY.warmup)
+    assert not first._may_replay()  # nothing has moved
+    first.advance(1)
+    assert first._may_replay()
+    second = begin([TINY], dataset)
+    second.load([first.state(0)])
+    assert not second._may_replay()
+    second.advance(1)
+    assert second._may_replay()
+
+
+def test_what_products_are_rounded_to_is_found_by_trying() -> None:
+    assert precision_of("float32", CPU) == "float32"
+    assert precision_of("bfloat16", CPU) in ("float32", "bfloat16")
+    for value in _SEEN_THROUGH.values():
+        assert torch.tensor(value) != 1
+    assert torch.tensor(_SEEN_THROUGH["bfloat16"]).bfloat16() == 1
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_runs_at_different_samples_cannot_be_stacked(dataset: Dataset) -> None:

@@ -95,9 +95,11 @@ class Ascent:
     def repeats(self) -> bool:
         """Whether from now on every update is the same work, whatever its number.
 
-        Then it can be recorded once and replayed. Adam's bias correction depends on the number.
+        Then it can be recorded once and replayed. Adam's bias correction depends on the number,
+        and a rule of a subclass may.
         """
-        return self.optimisation.algorithm == "adagrad" and self.moving
+        own_rule = type(self).ascend is Ascent.ascend
+        return own_rule and self.optimisation.algorithm == "adagrad" and self.moving
 
     @property
     def moving(self) -> bool:

@@ -26,6 +26,9 @@ State = dict[str, Any]
 
 Products = Literal["float32", "bfloat16"]
 
+# In a format that is one bit too short for it, each of these is rounded to 1.
+_SEEN_THROUGH = {"bfloat16": 1 + 2**-9, "TensorFloat-32": 1 + 2**-12}
+
 
 @contextmanager
 def _products_in(precision: Products) -> Iterator[None]:
@@ -37,8 +40,21 @@ def _products_in(precision: Products) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+def precision_of(products: Products, device: torch.device) -> str:
+    """What the factors of matrix products are rounded to in fact, on this device, by trying.
+
+    A processor without bfloat16 leaves them as they are, and a GPU takes its own short format.
+    """
+    with _products_in(products):
+        identity = torch.eye(64, device=device)
+        for name, value in _SEEN_THROUGH.items():
+            if (value * identity @ identity)[0, 0] == 1:
+                return name
+    return "float32"
+
+
 class Stopped(Exception):
-    """The user or the machine asked the run to end; its checkpoint has been written."""
+    """The user or the machine asked the run to end; what there was to keep has been written."""
 
 
 def log_points(per_update: int) -> Iterator[int]:
@@ -90,8 +106,10 @@ class Training:
         self.rows: list[list[Row]] = [[] for _ in architectures]
         self._running_sum = torch.zeros(len(architectures), dtype=torch.float64)
         self._sum = torch.zeros(len(architectures), dtype=torch.float64, device=points.device)
-        self._recorded: torch.cuda.CUDAGraph | None = None
         self._running_updates = 0
+        self._updated = False
+        self._recorded: torch.cuda.CUDAGraph | None = None
+        self._recorded_counts: list[int] = []  # by how much a replay advances each ascent
 
     @property
     def samples_per_update(self) -> int:
@@ -123,6 +141,7 @@ class Training:
         self.samples += updates * self.samples_per_update
 
     def _update(self) -> None:
+        self._updated = True
         if self.order is None:
             self._sum += self.learner.step(self.points.expand(len(self.rows), -1, -1))
             return
@@ -132,25 +151,30 @@ class Training:
         self._sum += self.learner.step(x)
 
     # On a GPU an update is dozens of small kernels, and launching them takes longer than running
-    # them. So one update is recorded as a CUDA graph and replayed: the same work, no host.
+    # them. So one update is recorded as a CUDA graph and replayed: the same work, no host. One
+    # update comes before it in every process: libraries set themselves up in their first call,
+    # which cannot be recorded.
 
     def _may_replay(self) -> bool:
-        return all(ascent.repeats for ascent in self.learner.ascents.values())
+        return self._updated and all(ascent.repeats for ascent in self.learner.ascents.values())
 
     def _replay(self) -> None:
+        ascents = self.learner.ascents.values()
         if self._recorded is None:
-            self._recorded = torch.cuda.CUDAGraph()
+            graph = torch.cuda.CUDAGraph()
             for streams in self._streams.values():
                 for generator in streams.generators:
-                    self._recorded.register_generator_state(generator)
-            counts = [ascent.updates for ascent in self.learner.ascents.values()]
-            with torch.cuda.graph(self._recorded):  # records, does not run
+                    graph.register_generator_state(generator)
+            before = [ascent.updates for ascent in ascents]
+            with torch.cuda.graph(graph):  # records, does not run
                 self._update()
-            for ascent, count in zip(self.learner.ascents.values(), counts, strict=True):
+            self._recorded_counts = [a.updates - n for a, n in zip(ascents, before, strict=True)]
+            for ascent, count in zip(ascents, before, strict=True):
                 ascent.updates = count
+            self._recorded = graph
         self._recorded.replay()
-        for ascent in self.learner.ascents.values():
-            ascent.updates += 1
+        for ascent, count in zip(ascents, self._recorded_counts, strict=True):
+            ascent.updates += count
 
     def log(self, evaluations: Sequence[Row]) -> None:
         """Append a curve point to every run and start a new running average."""
