@@ -91,9 +91,8 @@ pdf: $(BIN)/.ready ## build the book as a PDF, which the HTML book built after i
 compare: $(BIN)/.ready ## print our bounds beside the paper's
 	@$(AEVB) compare --budget $(BUDGET) --seed $(SEED)
 
-publish: $(BIN)/.ready ## copy local curves and models to where published ones lie, and draw the figures
-	cp -r results/local/curves/figure2 results/local/curves/figure3 results/curves
-	[ ! -d results/local/models ] || cp -r results/local/models results
+publish: $(BIN)/.ready ## copy local curves and models over published ones, and draw the figures
+	$(AEVB) publish figure2 figure3
 	$(AEVB) figures --published
 
 lint: $(BIN)/.ready

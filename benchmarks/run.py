@@ -61,12 +61,14 @@ def repetition(name: str, processes: int, threads: int) -> dict[str, float]:
             ],
             env={**os.environ, **threading},
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
             text=True,
         )
         for k in range(processes)
     ]
-    results = [json.loads(p.communicate()[0].splitlines()[-1]) for p in started]
+    printed = [p.communicate()[0] for p in started]
+    if any(p.returncode for p in started):
+        raise RuntimeError(f"{name} failed: what it said is above")
+    results = [json.loads(text.splitlines()[-1]) for text in printed]
     return {
         "speed": sum(r["speed"] for r in results),
         "mebibytes": max(r["mebibytes"] for r in results),
@@ -149,16 +151,12 @@ def parts() -> pd.DataFrame:
 def main() -> None:
     """Measure, write and print."""
     folder = Path("results/benchmarks")
-    for name, table in {"cpu": compare(), "parts": parts(), "cost": cost()}.items():
+    for name, measured in {"cpu": compare, "parts": parts, "cost": cost}.items():
+        table = measured()
         with curves.atomic(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
         print(table.to_string(index=False))
-    about = {
-        "command": "make bench",
-        "hardware": provenance.hardware(torch.device("cpu")),
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-    }
+    about = {"command": "make bench", **provenance.maker(torch.device("cpu"))}
     with curves.atomic(folder / "about.json") as temporary:
         temporary.write_text(json.dumps(about, indent=2) + "\n")
 

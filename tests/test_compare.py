@@ -4,6 +4,7 @@ import json
 import math
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,6 +81,24 @@ def test_a_fresh_run_is_compared_with_the_published_one(project: Path) -> None:
     assert other == row | {"same_machine": False, "largest_difference": 0.5, "tolerance": 10.0}
     assert compare.not_the_published() == ""
     assert "0.5000 nats" in compare.report("1e6")
+
+
+@pytest.mark.parametrize(
+    ("ours", "same"),
+    [
+        ({"hardware": {"device": "cpu", "instructions": "AVX2"}}, True),  # the other does not say
+        ({"hardware": {"device": "cpu"}, "precision": "bfloat16"}, False),
+        ({"versions": {"torch": "3"}}, False),
+        ({"makers": [MANIFEST, MANIFEST]}, True),
+        ({"makers": [MANIFEST | {"hardware": {"device": "cuda"}}, MANIFEST]}, False),
+    ],
+)
+def test_the_same_kind_of_machine_made_all_of_both(
+    project: Path, ours: dict[str, Any], same: bool
+) -> None:
+    put(paths.published(), 10**6)
+    put(paths.local(), 10**6, **ours)
+    assert compare.prefixes().same_machine.tolist() == [same]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from aevb import curves
+from aevb import curves, paths
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -31,6 +31,33 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     curves.write(target, rows, {"name": "curve"})
     assert curves.read(target).to_dict("records") == rows
     assert curves.read_manifest(target) == json.loads('{"name": "curve"}')
+
+
+def test_publishing_never_shortens_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "results" / "paper").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no curve of study"):
+        curves.publish("study")
+
+    def put(root: Path, name: str, samples: int) -> Path:
+        file = paths.curve(root, "study", name)
+        curves.write(file, [{"samples": samples, "test": -1.0}], {"samples": samples})
+        return file
+
+    for name, own, public in (("longer", 20, 10), ("shorter", 10, 20), ("new", 10, None)):
+        put(paths.local(), name, own)
+        if public:
+            put(paths.published(), name, public)
+    model = paths.model(paths.local(), "study", "longer")
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"a model")
+    written = curves.publish("study")
+    assert [file.stem for file in written] == ["longer", "new"]
+    for name, samples in (("longer", 20), ("shorter", 20), ("new", 10)):
+        file = paths.curve(paths.published(), "study", name)
+        assert curves.read(file).samples.tolist() == [samples]
+        assert curves.read_manifest(file) == {"samples": samples}
+    assert paths.model(paths.published(), "study", "longer").read_bytes() == b"a model"
 
 
 def test_a_missing_curve_names_the_command_that_makes_it(tmp_path: Path) -> None:

@@ -114,6 +114,25 @@ def test_a_wrong_setting_is_named(setting: str, said: str) -> None:
         experiments.parse("mnist-nz20-aevb-seed0", "other", [setting])
 
 
+@pytest.mark.parametrize(
+    ("name", "setting", "said"),
+    [
+        ("mnist-nz20-wake-sleep-seed0", "n_samples=5", "n_samples is a setting of aevb"),
+        ("n1000-mcem-seed0", "estimator=A", "estimator is a setting of aevb"),
+        ("freyface-nz2-aevb-seed0", "clip_dreams=True", "clip_dreams is a setting of wake-sleep"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(name: str, setting: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        experiments.parse(name, "other", [setting])
+
+
+def test_mcem_takes_no_minibatches(dataset: Dataset) -> None:
+    run = replace(experiments.figure3_run(1000, "mcem"), minibatch=10)
+    with pytest.raises(ConfigurationError, match="expected 80"):
+        experiments.start([run], [0.01], dataset)
+
+
 def test_other_settings_cannot_take_the_place_of_a_curve_of_the_paper() -> None:
     with pytest.raises(ConfigurationError, match="--study"):
         experiments.parse("mnist-nz20-aevb-seed0", settings=["optimiser=adam"])
@@ -180,6 +199,55 @@ def test_a_manifest_names_the_commit_that_the_run_began_with(
     monkeypatch.setattr(provenance, "commit", lambda: next(commits))
     experiments.run_to([TINY], 100, dataset)
     assert curves.read_manifest(curve_file(TINY))["commit"] == "of the start"
+
+
+def test_a_run_continued_by_other_code_names_both(
+    project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = iter(["a", "a", "b"])
+    monkeypatch.setattr(provenance, "commit", lambda: next(commits))
+    for budget in (100, 200, 400):
+        experiments.run_to([TINY], budget, dataset)
+    manifest = curves.read_manifest(curve_file(TINY))
+    assert manifest["commit"] == "b"
+    assert [(m["from"], m["commit"]) for m in manifest["makers"]] == [(0, "a"), (200, "b")]
+    assert manifest["makers"][0]["hardware"] == manifest["hardware"]
+
+
+def test_a_checkpoint_is_not_continued_on_another_kind_of_device(
+    project: Path, dataset: Dataset
+) -> None:
+    experiments.run_to([TINY], 100, dataset)
+    file = paths.checkpoint(TINY.study, TINY.name)
+    content = torch.load(file, weights_only=True)
+    content["makers"][-1]["hardware"]["device"] = "cuda"
+    torch.save(content, file)
+    with pytest.raises(ConfigurationError, match="continue with --device cuda"):
+        experiments.run_to([TINY], 200, dataset)
+
+
+def test_a_curve_that_was_lost_is_written_again(project: Path, dataset: Dataset) -> None:
+    experiments.run_to([TINY], 1000, dataset)
+    before = curve_file(TINY).read_bytes()
+    curve_file(TINY).unlink()
+    experiments.run_to([TINY], 1000, dataset)
+    assert curve_file(TINY).read_bytes() == before
+
+
+def test_a_stack_stopped_before_its_first_log_point_continues(
+    project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [replace(TINY, step_sizes=(0.02,), seed=seed) for seed in range(2)]
+    experiments.run_to(runs, 100, dataset)
+    whole = [curve_file(run).read_bytes() for run in runs]
+    for run in runs:
+        paths.checkpoint(run.study, run.name).unlink()
+        curve_file(run).unlink()
+    with pytest.raises(Stopped):
+        experiments.run_to(runs, 100, dataset, stop_requested=lambda: True)
+    assert not any(curve_file(run).exists() for run in runs)
+    experiments.run_to(runs, 100, dataset)
+    assert [curve_file(run).read_bytes() for run in runs] == whole
 
 
 def test_a_larger_budget_continues(project: Path, dataset: Dataset) -> None:

@@ -138,8 +138,9 @@ def test_runs_train_side_by_side(project: Path, arguments: tuple[str, ...]) -> N
 def test_an_old_python_is_told_so(project: Path) -> None:
     (project / ".venv" / "bin" / ".ready").unlink()
     old = project / "python3.9"
-    old.write_text("#!/bin/sh\necho 'Python 3.11 or later is needed' >&2; exit 1\n")
+    old.write_text('#!/bin/sh\necho "$*" >> calls\n[ "$1" != -c ] || exit 1\n')
     old.chmod(0o755)
     result = make(project, "env", f"PYTHON={old}")
     assert result.returncode != 0
     assert not (project / ".venv" / "bin" / ".ready").exists()
+    assert [call.split()[0] for call in calls(project)] == ["-c"]  # and no environment of it

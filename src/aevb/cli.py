@@ -140,6 +140,16 @@ def export(
         print(file.relative_to(paths.root()))
 
 
+@app.command()
+def publish(
+    studies: Annotated[list[str], typer.Argument(help="Folders of curves, such as figure2.")],
+) -> None:
+    """Copy local curves over published ones that are not longer, with manifests and models."""
+    for study in studies:
+        for file in curves.publish(study):
+            print(file.relative_to(paths.root()))
+
+
 @app.command("readings")
 def write_readings() -> None:
     """Read the published models of Figure 3 by other estimators; takes minutes."""
@@ -221,7 +231,7 @@ def main() -> None:
     try:
         app()
     except Stopped:
-        print("stopped; the same command continues from the checkpoint", file=sys.stderr)
+        print("stopped; the same command goes on from its last checkpoint", file=sys.stderr)
         sys.exit(130)
     except (data.DataError, experiments.ConfigurationError, FileNotFoundError) as error:
         print(f"aevb: {error}", file=sys.stderr)

@@ -7,6 +7,7 @@ value is in nats per datapoint, higher is better; results/README.md explains eac
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +64,40 @@ def read_manifest(source: Path) -> dict[str, Any]:
     """Read the manifest beside the curve file `source`."""
     manifest: dict[str, Any] = json.loads(source.with_suffix(".json").read_text())
     return manifest
+
+
+def publish(study: str) -> list[Path]:
+    """Copy this machine's curves of a study to where published ones lie, with manifest and model.
+
+    A curve that ends before the published one of its name is left where it is.
+
+    Returns:
+        The published curves that were written.
+
+    Raises:
+        FileNotFoundError: if this machine has no curve of the study.
+    """
+    sources = sorted((paths.local() / "curves" / study).glob("*.csv"))
+    if not sources:
+        raise FileNotFoundError(
+            f"no curve of {study} in {paths.local()}; `make train` makes those of the figures"
+        )
+    written = []
+    for source in sources:
+        target = paths.curve(paths.published(), study, source.stem)
+        if target.exists() and read(source).samples.max() < read(target).samples.max():
+            continue
+        model = paths.model(paths.local(), study, source.stem)
+        for own, public in {
+            source: target,
+            source.with_suffix(".json"): target.with_suffix(".json"),
+            model: paths.model(paths.published(), study, source.stem),
+        }.items():
+            if own.exists():
+                with atomic(public) as temporary:
+                    shutil.copyfile(own, temporary)
+        written.append(target)
+    return written
 
 
 def paper_figure(name: str) -> pd.DataFrame:

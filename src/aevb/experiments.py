@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from aevb import curves, measures, models, paths, provenance
@@ -29,7 +29,7 @@ from aevb.networks import (
 )
 from aevb.optim import Ascent, Optimisation
 from aevb.randomness import Streams, generator
-from aevb.train import Products, Row, State, Training, last_log_point, train
+from aevb.train import Products, Row, State, Training, last_log_point, precision_of, train
 
 DatasetName = Literal["mnist", "freyface"]
 Algorithm = Literal["aevb", "wake-sleep", "mcem"]
@@ -73,6 +73,14 @@ FIRST_MARGINAL_LOGLIK = 100_000
 # Settings that came after the first curves were published, with defaults that leave those curves as
 # they were.
 LATER = ("hidden_layers", "pixels", "sleep_first", "clip_dreams")
+
+# Settings that a single algorithm looks at.
+OF_ONE: dict[str, Algorithm] = {
+    "n_samples": "aevb",
+    "estimator": "aevb",
+    "sleep_first": "wake-sleep",
+    "clip_dreams": "wake-sleep",
+}
 
 CPU = torch.device("cpu")
 
@@ -140,6 +148,15 @@ class Run:
     pixels: Literal["grey", "binary"] = "grey"
     sleep_first: bool = False
     clip_dreams: bool = False
+
+    @model_validator(mode="after")
+    def _looked_at(self) -> "Run":
+        """A setting that the algorithm does not look at must not label a curve."""
+        for field in fields(self):
+            algorithm = OF_ONE.get(field.name, self.algorithm)
+            if algorithm != self.algorithm and getattr(self, field.name) != field.default:
+                raise ValueError(f"{field.name} is a setting of {algorithm}, not {self.algorithm}")
+        return self
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -325,10 +342,18 @@ def start(
     """A stack of runs before its first update.
 
     The runs may differ in seed and Nz alone.
+
+    Raises:
+        ConfigurationError: if MCEM is to take minibatches.
     """
     one = runs[0]
     plain = one.hidden_layers == 1
     points = dataset.train[: one.n_train]
+    if one.algorithm == "mcem" and one.minibatch != len(points):
+        raise ConfigurationError(
+            f"minibatch is {one.minibatch}: mcem takes all training points at once, expected "
+            f"{len(points)}"
+        )
     architectures = [architecture(run, dataset) for run in runs]
     model = Model(architectures)
     for r, run in enumerate(runs):
@@ -518,16 +543,17 @@ def run_to(
 
     Raises:
         ConfigurationError: if the runs differ in more than seed and Nz, if their checkpoints are
-            not at the same number of samples, if a checkpoint was made with other settings, or if
-            no candidate step size gives a finite bound.
-        Stopped: when a stop was requested and the checkpoints are written.
+            not at the same number of samples, if a checkpoint was made with other settings or on
+            another kind of device, or if no candidate step size gives a finite bound.
+        Stopped: when a stop was requested and the checkpoints are written. While step sizes are
+            being selected there are none yet, and the selection will begin again.
     """
-    commit = provenance.commit()  # now: the source may change while the run goes on
+    maker = provenance.maker(device)  # now: the source may change while the run goes on
     if len({replace(run, seed=0, nz=1) for run in runs}) != 1:
         raise ConfigurationError("runs that train as one stack may differ in seed and nz alone")
     if runs[0].pixels == "binary":
         dataset = binarised(dataset)
-    saved = [_load_checkpoint(run) for run in runs]
+    saved = [_load_checkpoint(run, device) for run in runs]
     states = [s for s in saved if s is not None]
     stand = [0 if s is None else s["training"]["samples"] for s in saved]
     if len(set(stand)) != 1:
@@ -543,19 +569,32 @@ def run_to(
     training = start(runs, [s.step_size for s in selections], dataset, device)
     if states:
         training.load([s["training"] for s in states])
+    makers = [_makers(s, maker) for s in saved]
+    precision = f"float32, products of {precision_of(runs[0].products, device)}"
     seconds = max((s["seconds"] for s in states), default=0.0)
     clock = time.monotonic()
 
     def save(training: Training) -> None:
-        for r, run in enumerate(runs):
-            elapsed = seconds + time.monotonic() - clock
-            state = training.state(r)
-            _save_checkpoint(
-                run, {"training": state, "selection": asdict(selections[r]), "seconds": elapsed}
-            )
-            manifest = _manifest(run, dataset, device, selections[r], state, elapsed, commit)
-            curves.write(paths.curve(paths.local(), run.study, run.name), state["rows"], manifest)
+        elapsed = seconds + time.monotonic() - clock
+        contents: list[dict[str, Any]] = [
+            {
+                "training": training.state(r),
+                "selection": asdict(selections[r]),
+                "seconds": elapsed,
+                "makers": makers[r],
+            }
+            for r in range(len(runs))
+        ]
+        # All checkpoints first: a stack goes on only if they are at the same number of samples.
+        for run, content in zip(runs, contents, strict=True):
+            _save_checkpoint(run, content)
+        for run, content in zip(runs, contents, strict=True):
+            if rows := content["training"]["rows"]:
+                manifest = _manifest(run, dataset, precision, content)
+                curves.write(paths.curve(paths.local(), run.study, run.name), rows, manifest)
 
+    if states and not all(paths.curve(paths.local(), r.study, r.name).exists() for r in runs):
+        save(training)
     train(
         training,
         budget,
@@ -586,32 +625,38 @@ def export(run: Run) -> Path:
     return target
 
 
+def _makers(saved: dict[str, Any] | None, now: dict[str, Any]) -> list[dict[str, Any]]:
+    """What made a run so far, and what makes its rest: each from a number of samples on."""
+    if saved is None:
+        return [{"from": 0, **now}]
+    before: list[dict[str, Any]] = saved["makers"]
+    if all(before[-1][key] == value for key, value in now.items()):
+        return before
+    return [*before, {"from": saved["training"]["samples"], **now}]
+
+
 def _manifest(
-    run: Run,
-    dataset: Dataset,
-    device: torch.device,
-    selection: Selection,
-    state: State,
-    seconds: float,
-    commit: str | None,
+    run: Run, dataset: Dataset, precision: str, content: dict[str, Any]
 ) -> dict[str, Any]:
+    state: State = content["training"]
+    makers: list[dict[str, Any]] = content["makers"]
+    last = {key: value for key, value in makers[-1].items() if key != "from"}
     return {
         "name": run.name,
         "command": command(run, state["rows"][-1]["samples"]),
         "configuration": run.configuration,
         "configuration_sha256": provenance.digest(run.configuration),
         "step_size_selection": {
-            **asdict(selection),
+            **content["selection"],
             "criterion": "highest mean minibatch bound since the previous log point",
         },
         "samples": state["rows"][-1]["samples"],
-        "wall_seconds": round(seconds, 1),
-        "samples_per_second": round(state["samples"] / seconds),
-        "precision": f"float32, products of {run.products}",
-        "hardware": provenance.hardware(device),
-        "versions": provenance.versions(),
+        "wall_seconds": round(content["seconds"], 1),
+        "samples_per_second": round(state["samples"] / content["seconds"]),
+        "precision": precision,
+        **last,
+        **({"makers": makers} if len(makers) > 1 else {}),
         "data_sha256": dataset.checksums,
-        "commit": commit,
         "unit": "nats per datapoint",
     }
 
@@ -622,7 +667,8 @@ def _save_checkpoint(run: Run, content: dict[str, Any]) -> None:
         torch.save({**content, "configuration_sha256": digest}, temporary)
 
 
-def _load_checkpoint(run: Run) -> dict[str, Any] | None:
+def _load_checkpoint(run: Run, device: torch.device | None = None) -> dict[str, Any] | None:
+    """The checkpoint of a run, to be continued on a device; None if there is none."""
     source = paths.checkpoint(run.study, run.name)
     if not source.exists():
         return None
@@ -631,5 +677,11 @@ def _load_checkpoint(run: Run) -> dict[str, Any] | None:
         raise ConfigurationError(
             f"{source} was made with other settings than those of {run.name} in study {run.study}: "
             "use another --study, or delete that file to start again"
+        )
+    made_on = content["makers"][-1]["hardware"]["device"]
+    if device is not None and device.type != made_on:
+        raise ConfigurationError(
+            f"{source} was made on {made_on}, and {device.type} has no such random numbers: "
+            f"continue with --device {made_on}, or delete that file to start again"
         )
     return content

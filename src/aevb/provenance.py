@@ -62,9 +62,15 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
-    """The processor that computed, and how many threads of it."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return {"device": device.type, "name": name, "threads": torch.get_num_threads()}
+    """The processor that computed, its vector instructions, and how many threads of it.
+
+    A virtual processor's name may say little, and with other instructions sums round otherwise.
+    """
+    threads = {"threads": torch.get_num_threads()}
+    if device.type == "cuda":
+        return {"device": "cuda", "name": torch.cuda.get_device_name(device), **threads}
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return {"device": "cpu", "name": _processor(), "instructions": instructions, **threads}
 
 
 def _processor() -> str:
@@ -74,6 +80,11 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def maker(device: torch.device) -> dict[str, Any]:
+    """What computes now: hardware, versions and commit, as manifests have them."""
+    return {"hardware": hardware(device), "versions": versions(), "commit": commit()}
 
 
 def commit() -> str | None:
@@ -91,5 +102,5 @@ def commit() -> str | None:
         return None
     if head.returncode != 0:
         return None
-    changed = git("diff", "--quiet", "HEAD", "--", ".").returncode != 0
+    changed = git("status", "--porcelain", "--", ".").stdout  # untracked files too
     return head.stdout.strip() + ("-dirty" if changed else "")

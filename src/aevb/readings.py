@@ -97,10 +97,8 @@ def write() -> Path:
         "command": "aevb readings",
         "models_sha256": {f.stem: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
         "seeds": list(range(CHAINS)),
-        "hardware": provenance.hardware(torch.device("cpu")),
-        "versions": provenance.versions(),
+        **provenance.maker(torch.device("cpu")),
         "data_sha256": mnist.checksums,
-        "commit": provenance.commit(),
         "unit": "nats per datapoint",
     }
     curves.write(table(), rows, about)
