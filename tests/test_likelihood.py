@@ -275,6 +275,14 @@ def test_importance_sampling_is_exact_to_a_hundredth_of_a_nat() -> None:
     assert spread < 0.15
 
 
+def test_importance_sampling_needs_a_draw_of_the_prior() -> None:
+    decoder, x, _ = linear(2)
+    joint = Joint(decoder, x)
+    samples = exact_samples(2, x, joint, 50)
+    with pytest.raises(ValueError, match="5 draws are too few"):
+        importance_sampled(joint, samples, noise([0], 2), n_samples=5)
+
+
 def test_importance_sampling_survives_a_poor_fit() -> None:
     """Every weight is unbiased, whatever the proposal: here one a prior's width off."""
     decoder, x, exact = linear(2)

@@ -21,7 +21,7 @@ from aevb.randomness import generator
 # The paper's red and green, in the shades of Okabe and Ito's palette that all readers can tell
 # apart. Line style and labels carry the meaning too.
 COLOURS = {"aevb": "#d55e00", "wake-sleep": "#009e73", "mcem": "#0072b2"}
-NAMES = {"aevb": "AEVB", "wake-sleep": "Wake-sleep", "mcem": "Monte Carlo EM"}
+NAMES = {algorithm: name[0].upper() + name[1:] for algorithm, name in compare.NAMES.items()}
 STYLES = {"train": "-", "test": "--"}
 
 
@@ -35,8 +35,10 @@ class Panels(NamedTuple):
 
 
 FIGURE2 = {
-    "mnist": Panels("MNIST", (3, 5, 10, 20, 200), (1e5, 2.5e8), (-150, -95)),
-    "freyface": Panels("Frey Face", (2, 5, 10, 20), (1e5, 1e8), (0, 1600)),
+    dataset: Panels(title, experiments.NZ[dataset], (1e5, experiments.PAPER_BUDGET[dataset]), bound)
+    for (dataset, title), bound in zip(
+        compare.DATASETS.items(), [(-150, -95), (0, 1600)], strict=True
+    )
 }
 
 

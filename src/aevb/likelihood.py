@@ -232,7 +232,7 @@ def importance_sampled(
 
     q is a mixture: a Student t with the mean and the covariance of the posterior samples, wider
     than they are, and, for a tenth of the draws, the prior, so that no part of the posterior goes
-    without. Every p(x, z) / q(z) is an unbiased estimate of p(x); the log of their mean is biased
+    without. The mean of p(x, z) / q(z) is an unbiased estimate of p(x); the log of it is biased
     low, by half its variance: with 200 draws by less than 0.01 nats. A datapoint whose posterior
     has several far modes, and whose chain sat in a small one, can come out many nats too low; after
     60 million samples on 1000 images 2 % of training and 6 % of test points did by more than 1 nat
@@ -247,11 +247,16 @@ def importance_sampled(
 
     Returns:
         Log p(x), `(replicates, rows)`, nats.
+
+    Raises:
+        ValueError: if the draws are too few for one of them to come from the prior.
     """
+    n_prior = round(PRIOR_SHARE * n_samples)
+    if n_prior == 0:
+        raise ValueError(f"{n_samples} draws are too few: one in ten comes from the prior")
     mean, root = moments(samples.z)
     root = root * inflation
     *_, rows, nz = mean.shape
-    n_prior = round(PRIOR_SHARE * n_samples)
     log_weights = []
     for i in range(n_samples):
         if i < n_prior:
