@@ -1,6 +1,10 @@
 """The GPU path: the same updates, recorded once and replayed."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -57,6 +61,29 @@ def test_a_run_on_the_gpu_continues_bit_for_bit(
     for r in range(len(RUNS)):
         for name, value in whole.state(r)["parameters"].items():
             assert torch.equal(value, second.state(r)["parameters"][name]), name
+
+
+def test_a_new_process_continues_bit_for_bit(dataset: Dataset, tmp_path: Path) -> None:
+    """After the warm-up: its first update must not be the one that is recorded."""
+    whole = begin(dataset, "aevb", "cuda")
+    whole.advance(30)
+    torch.save([whole.state(r) for r in range(len(RUNS))], tmp_path / "states.pt")
+    whole.advance(50)
+    torch.save(dataset.train, tmp_path / "train.pt")
+    program = """
+import torch, test_cuda
+from aevb.data import Dataset
+train = torch.load("train.pt")
+training = test_cuda.begin(Dataset("mnist", train, train, train, (5, 10)), "aevb", "cuda")
+training.load(torch.load("states.pt"))
+training.advance(50)
+torch.save([training.state(r)["parameters"] for r in range(len(test_cuda.RUNS))], "parameters.pt")
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True)
+    for r, there in enumerate(torch.load(tmp_path / "parameters.pt")):
+        for name, value in whole.state(r)["parameters"].items():
+            assert torch.equal(value, there[name]), name
 
 
 def test_cpu_and_gpu_start_alike(dataset: Dataset) -> None:
