@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aevb.train import Products
+from aevb.train import Products, Training
 
 PIXELS, HIDDEN, NZ, MINIBATCH = 784, 500, 20, 100
 Train = Callable[[int], None]
@@ -56,18 +56,16 @@ def floor(products: str = "float32") -> Train:
     return train
 
 
-def this_project(
+def begin(
     n_hidden: int = HIDDEN,
     nz: int = NZ,
     minibatch: int = MINIBATCH,
     stack: int = 1,
     products: Products = "float32",
-    autograd: bool = False,
-) -> Train:
+) -> Training:
     """The library's own training loop, as `aevb run` uses it."""
     from aevb import experiments
     from aevb.data import Dataset
-    from aevb.learners.aevb import AEVB
 
     pixels = images()
     dataset = Dataset("mnist", pixels, pixels[:0], pixels[:0], (28, 28))
@@ -75,25 +73,28 @@ def this_project(
         nz=nz, n_hidden=n_hidden, minibatch=minibatch, warmup=0, products=products
     )
     runs = [replace(one, seed=seed) for seed in range(stack)]
-    training = experiments.start(runs, [0.01] * stack, dataset)
+    return experiments.start(runs, [0.01] * stack, dataset)
+
+
+def this_project(products: Products = "float32", autograd: bool = False) -> Train:
+    """This project: as it runs, or with its gradients left to autograd."""
+    from aevb.learners.aevb import AEVB
+
+    training = begin(products=products)
     if autograd:
         learner = training.learner
         training.learner = AEVB(learner.model, learner.ascents["both"], learner.noise)
     return training.advance
 
 
-def update_in_parts(products: Products) -> Callable[[], dict[str, float]]:
-    """One update of this project, as `BackpropAEVB.step` makes it: the seconds of each part."""
-    from aevb import bound, experiments
+def update_in_parts(training: Training) -> Callable[[], dict[str, float]]:
+    """One update, as `BackpropAEVB.step` makes it: the seconds of each part."""
+    from aevb import bound
     from aevb.backprop import BackpropAEVB
-    from aevb.data import Dataset
 
-    pixels = images()
-    dataset = Dataset("mnist", pixels, pixels[:0], pixels[:0], (28, 28))
-    training = experiments.start([experiments.Run(warmup=0, products=products)], [0.01], dataset)
-    training.advance(100)
-    learner = training.learner
+    learner, order = training.learner, training.order
     assert isinstance(learner, BackpropAEVB)
+    assert order is not None
 
     @torch.no_grad()
     def update() -> dict[str, float]:
@@ -105,7 +106,8 @@ def update_in_parts(products: Products) -> Callable[[], dict[str, float]]:
             now = time.perf_counter()
             seconds[part], began = now - began, now
 
-        x = pixels[torch.randint(len(pixels), (MINIBATCH,))][None]
+        rows = order.indices(MINIBATCH, len(training.points))[0]
+        x = training.points.index_select(0, rows)[None]
         done("gather the minibatch")
         q = learner._encoder.forward(x)
         done("encoder")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from contenders import CONTENDERS, MINIBATCH, this_project, update_in_parts
+from contenders import CONTENDERS, MINIBATCH, begin, update_in_parts
 
 from aevb import curves, provenance
 
@@ -112,7 +112,7 @@ def cost() -> pd.DataFrame:
     rows = []
     for setting, values in COST.items():
         for value in values:
-            train = this_project(**{setting: value})
+            train = begin(**{setting: value}).advance
             rows_per_update = value if setting == "minibatch" else MINIBATCH
             runs = value if setting == "stack" else 1
             train(20)
@@ -137,7 +137,9 @@ def parts() -> pd.DataFrame:
     torch.set_num_threads(1)
     rows = []
     for products, precision in {"float32": "highest", "bfloat16": "medium"}.items():
-        update = update_in_parts(products)  # type: ignore[arg-type]
+        training = begin(products=products)  # type: ignore[arg-type]
+        training.advance(100)
+        update = update_in_parts(training)
         torch.set_float32_matmul_precision(precision)
         seconds = pd.DataFrame([update() for _ in range(UPDATES)]).median()
         torch.set_float32_matmul_precision("highest")
