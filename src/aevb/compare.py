@@ -463,9 +463,9 @@ def milestones_table(figure: str) -> pd.DataFrame:
     return cells.rename_axis(columns=None)
 
 
-def nats(value: float, sign: str = "") -> str:
-    """A value in nats with one decimal; a dash where there is none."""
-    return "–" if math.isnan(value) else f"{value:{sign},.1f}".replace("-", "−")
+def nats(value: float, sign: str = "", digits: int = 1) -> str:
+    """A value in nats with one decimal, or as many as `digits`; a dash where there is none."""
+    return "–" if math.isnan(value) else f"{value:{sign},.{digits}f}".replace("-", "−")
 
 
 def span(values: pd.Series, show: Callable[[float], str]) -> str:

@@ -1,0 +1,31 @@
+"""What the pages of the book share: the library's own code, and tables, as Markdown."""
+
+import inspect
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+
+def source(*objects: Any) -> str:
+    """The code of functions, methods or classes as it runs here, dedented, as one block."""
+    code = "\n\n".join(textwrap.dedent(inspect.getsource(one)) for one in objects)
+    return f"```python\n{code}```"
+
+
+def markdown(rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> str:
+    """A table of rows that have the same keys, or of a data frame without its index.
+
+    Raises:
+        ValueError: if there is no row, and so no column.
+    """
+    if isinstance(rows, pd.DataFrame):
+        head: list[Any] = list(rows.columns)
+        values: list[Any] = list(rows.itertuples(index=False, name=None))
+    elif rows:
+        head, values = list(rows[0]), [tuple(row.values()) for row in rows]
+    else:
+        raise ValueError("a table needs a row to name its columns")
+    lines = [head, ["---"] * len(head), *values]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
