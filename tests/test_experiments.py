@@ -177,7 +177,7 @@ def test_a_run_leaves_a_curve_and_a_manifest(project: Path, dataset: Dataset) ->
     curve = curves.read(curve_file(TINY))
     assert list(curve.columns) == [
         "samples", "train_running", "train", "train_se", "test", "test_se",
-        "test_first1000", "test_first1000_se",
+        "test_first1000", "test_first1000_se", "validation", "validation_se",
     ]  # fmt: skip
     assert curve.samples.iloc[0] == 10
     assert curve.samples.iloc[-1] == 1000
@@ -322,9 +322,11 @@ def test_bounds_by_subset_are_those_of_the_parts(dataset: Dataset) -> None:
     )
     assert whole is not None
     assert parts is not None
-    for column in ("train", "test", "test_first1000"):
+    for column in ("train", "test", "test_first1000", "validation"):
         assert parts[0][column] == whole[0][column]
-    assert {"test_first5000", "test_last5000", "validation", "validation_se"} <= {*parts[0]}
+    halves = parts[0]["test_first5000"] + parts[0]["test_last5000"]
+    assert halves == pytest.approx(2 * whole[0]["test"])  # of a small set each is the whole
+    assert not {"test_first5000", "test_last5000"} & {*whole[0]}
 
 
 def test_an_exported_model_is_the_trained_one_in_half_precision(
