@@ -214,6 +214,18 @@ def test_a_run_continued_by_other_code_names_both(
     assert manifest["makers"][0]["hardware"] == manifest["hardware"]
 
 
+def test_a_checkpoint_from_before_makers_were_kept_is_continued(
+    project: Path, dataset: Dataset
+) -> None:
+    experiments.run_to([TINY], 100, dataset)
+    file = paths.checkpoint(TINY.study, TINY.name)
+    content = torch.load(file, weights_only=True)
+    (maker,) = content.pop("makers")
+    torch.save(content, file)
+    experiments.run_to([TINY], 200, dataset)
+    assert torch.load(file, weights_only=True)["makers"] == [maker]
+
+
 def test_a_checkpoint_is_not_continued_on_another_kind_of_device(
     project: Path, dataset: Dataset
 ) -> None:

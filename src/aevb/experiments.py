@@ -678,6 +678,10 @@ def _load_checkpoint(run: Run, device: torch.device | None = None) -> dict[str, 
             f"{source} was made with other settings than those of {run.name} in study {run.study}: "
             "use another --study, or delete that file to start again"
         )
+    if "makers" not in content:  # an older checkpoint: its manifest alone names what made it
+        manifest = curves.read_manifest(paths.curve(paths.local(), run.study, run.name))
+        made = {key: manifest[key] for key in ("hardware", "versions", "commit")}
+        content["makers"] = [{"from": 0, **made}]
     made_on = content["makers"][-1]["hardware"]["device"]
     if device is not None and device.type != made_on:
         raise ConfigurationError(
