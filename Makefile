@@ -24,7 +24,11 @@ export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
 BIN       := .venv/bin
 AEVB      := $(BIN)/aevb
 CHAPTERS  := $(wildcard book/chapters/*.md)
-NOTEBOOKS := $(CHAPTERS:book/chapters/%.md=book/notebooks/%.ipynb)
+# With AEVB_LOCAL set, as reproduce does, chapters also show the runs of this machine. They are then
+# executed aside, and the book is built with them in the place of the published ones.
+RESULTS   := results $(if $(AEVB_LOCAL),results/local)
+PAGES     := $(if $(AEVB_LOCAL),results/local/notebooks,book/notebooks)
+NOTEBOOKS := $(CHAPTERS:book/chapters/%.md=$(PAGES)/%.ipynb)
 LIBRARY   := $(shell find src/aevb -name '*.py')
 PARALLEL   = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 
@@ -45,7 +49,7 @@ help: ## list the targets
 reproduce: train ## all of it, from nothing to the book
 	+@$(MAKE) --no-print-directory figures
 	+@AEVB_LOCAL=1 $(MAKE) --no-print-directory chapters
-	+@$(MAKE) --no-print-directory book
+	+@AEVB_LOCAL=1 $(MAKE) --no-print-directory book
 	@$(AEVB) compare --budget $(BUDGET) --seed $(SEED)
 
 env: $(BIN)/.ready ## create the Python environment in .venv
@@ -74,16 +78,15 @@ figures: $(BIN)/.ready ## draw every figure from the curve files
 
 chapters: $(NOTEBOOKS) ## execute the chapters that are out of date
 
-# With AEVB_LOCAL set, as reproduce does, the figures also show the runs of this machine.
-book/notebooks/%.ipynb: book/chapters/%.md $(LIBRARY) | $(BIN)/.ready
-	$(BIN)/python book/build.py execute $<
+$(PAGES)/%.ipynb: book/chapters/%.md $(LIBRARY) | $(BIN)/.ready
+	$(BIN)/python book/build.py execute $< $@
 
-book/notebooks/figure2.ipynb: $(wildcard results/curves/figure2/* results/local/curves/figure2/*)
-book/notebooks/figure3.ipynb: $(wildcard results/curves/figure3/* results/local/curves/figure3/* results/readings/*)
-book/notebooks/figures4-5.ipynb: $(wildcard results/models/*)
+$(PAGES)/figure2.ipynb: $(wildcard $(RESULTS:%=%/curves/figure2/*))
+$(PAGES)/figure3.ipynb: $(wildcard $(RESULTS:%=%/curves/figure3/*) results/readings/*)
+$(PAGES)/figures4-5.ipynb: $(wildcard results/models/*)
 
 book: $(BIN)/.ready ## build the HTML book from what is there, without training
-	$(BIN)/python book/build.py html
+	$(BIN)/python book/build.py html --notebooks $(PAGES)
 
 pdf: $(BIN)/.ready ## build the book as a PDF, which the HTML book built after it offers
 	$(BIN)/python book/build.py pdf

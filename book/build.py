@@ -15,6 +15,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +34,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
 BOOK = Path(__file__).resolve().parent
+NOTEBOOKS = BOOK / "notebooks"
 BUILD = BOOK / "_build"
 PDF = BUILD / "latex" / "aevb.pdf"
 
@@ -227,15 +229,24 @@ def configuration(repository: str = "", binderhub: str = "") -> dict[str, Any]:
     return config
 
 
-def render(builder: str, config: dict[str, Any]) -> int:
-    """Run one of Jupyter Book's builders, any warning an error; returns its exit status."""
+def render(builder: str, config: dict[str, Any], notebooks: Path = NOTEBOOKS) -> int:
+    """Run one of Jupyter Book's builders on the book with these notebooks; any warning is an error.
+
+    Returns:
+        The builder's exit status.
+    """
     BUILD.mkdir(exist_ok=True)
     file = BUILD / f"config-{builder}.yml"
     file.write_text(yaml.safe_dump(config, sort_keys=False))
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
-    command += ["build", str(BOOK), "--builder", builder, "--config", str(file)]
-    command += ["--all", "-W", "-n", "--keep-going"]
-    return subprocess.run(command, check=False).returncode
+    # A copy beside the book, so that its relative paths hold: the notebooks in it can be others.
+    with tempfile.TemporaryDirectory(prefix=".book-", dir=BOOK.parent) as copy:
+        without = shutil.ignore_patterns(BUILD.name, NOTEBOOKS.name)
+        shutil.copytree(BOOK, copy, ignore=without, dirs_exist_ok=True)
+        shutil.copytree(notebooks, Path(copy, NOTEBOOKS.name))
+        command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+        command += ["build", copy, "--path-output", str(BOOK), "--builder", builder]
+        command += ["--config", str(file), "--all", "-W", "-n", "--keep-going"]
+        return subprocess.run(command, check=False).returncode
 
 
 @app.command()
@@ -246,7 +257,7 @@ def execute(
     ] = None,
 ) -> None:
     """Execute one chapter from top to bottom and keep it as a notebook."""
-    target = (output or BOOK / "notebooks" / f"{source.stem}.ipynb").resolve()
+    target = (output or NOTEBOOKS / f"{source.stem}.ipynb").resolve()
     BUILD.mkdir(exist_ok=True)
     try:
         # one at a time, under `make -j` too: kernels that start together race for ports
@@ -257,7 +268,7 @@ def execute(
     except ChapterError as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
-    if output is None:
+    if target.parent == NOTEBOOKS:
         record = BOOK / "executions" / f"{source.stem}.json"
         record.parent.mkdir(exist_ok=True)
         record.write_text(json.dumps(record_execution(target, took), indent=2) + "\n")
@@ -273,6 +284,9 @@ def html(
         ),
     ] = "",
     binderhub: Annotated[str, typer.Option(envvar="BOOK_BINDERHUB_URL")] = "https://mybinder.org",
+    notebooks: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="The executed chapters to render.")
+    ] = NOTEBOOKS,
 ) -> None:
     """Render the executed chapters as HTML; any warning is an error."""
     config = configuration(repository, binderhub)
@@ -282,7 +296,7 @@ def html(
     index = BUILD / "html" / "index.html"
     # sphinx-tippy names its files anew every time
     shutil.rmtree(BUILD / "html" / "_static" / "tippy", ignore_errors=True)
-    status = render("html", config)
+    status = render("html", config, notebooks)
     if index.exists():  # after a failure it can be looked at, but counts as out of date
         import explorer  # here, since it takes PyTorch with it, which no other command needs
 

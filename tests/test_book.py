@@ -252,6 +252,27 @@ def test_pdf_without_its_tools_names_the_packages(tmp_path: Path) -> None:
     assert "apt-get install --no-install-recommends texlive-xetex" in done.stderr
 
 
+def test_the_book_is_built_with_other_notebooks_beside_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a-chapter.ipynb").touch()
+    sources = []
+
+    def builder(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        source = Path(command[command.index("build") + 1])
+        assert [file.name for file in (source / "notebooks").iterdir()] == ["a-chapter.ipynb"]
+        assert (source / ".." / "results" / "figures" / "figure2.svg").exists()
+        assert {"_config.yml", "intro.md", "assets"} <= {file.name for file in source.iterdir()}
+        assert not (source / "_build").exists()
+        sources.append(source)
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr(build.subprocess, "run", builder)
+    assert build.render("html", {}, tmp_path) == 3
+    (source,) = sources
+    assert not source.exists()
+
+
 def test_references_stand_in_their_chapter_of_the_pdf() -> None:
     entries = "\\begin{sphinxthebibliography}{1}\nx\n\\end{sphinxthebibliography}\n"
     chapter = "\\chapter{References}\n\\label{\\detokenize{a}}\n"

@@ -81,8 +81,9 @@ def test_reproduce_goes_from_data_to_the_table(project: Path) -> None:
         "aevb run a-run --budget 1e7",
         "aevb run another-run --budget 1e7",
         "aevb figures",
-        "python book/build.py execute book/chapters/a-chapter.md",
-        "python book/build.py html",
+        "python book/build.py execute book/chapters/a-chapter.md "
+        "results/local/notebooks/a-chapter.ipynb",
+        "python book/build.py html --notebooks results/local/notebooks",
         "aevb compare --budget 1e7 --seed 0",
     ]
 
@@ -90,6 +91,14 @@ def test_reproduce_goes_from_data_to_the_table(project: Path) -> None:
 def test_reproduce_fails_where_a_run_is_not_the_published_one(project: Path) -> None:
     assert make(project, "reproduce", UNLIKE="a-run").returncode != 0
     assert calls(project)[-1] == "aevb compare --budget quick --seed 0"
+
+
+def test_the_published_pages_are_executed_and_built_without_local_runs(project: Path) -> None:
+    assert make(project, "chapters", "book").returncode == 0
+    assert calls(project) == [
+        "python book/build.py execute book/chapters/a-chapter.md book/notebooks/a-chapter.ipynb",
+        "python book/build.py html --notebooks book/notebooks",
+    ]
 
 
 def test_pdf_is_one_call(project: Path) -> None:
