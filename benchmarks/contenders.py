@@ -64,7 +64,7 @@ def begin(
     products: Products = "float32",
 ) -> Training:
     """The library's own training loop, as `aevb run` uses it."""
-    from aevb import experiments
+    from aevb import experiments, runner
     from aevb.data import Dataset
 
     pixels = images()
@@ -73,7 +73,7 @@ def begin(
         nz=nz, n_hidden=n_hidden, minibatch=minibatch, warmup=0, products=products
     )
     runs = [replace(one, seed=seed) for seed in range(stack)]
-    return experiments.start(runs, [0.01] * stack, dataset)
+    return runner.start(runs, [0.01] * stack, dataset)
 
 
 def this_project(products: Products = "float32", autograd: bool = False) -> Train:

@@ -15,6 +15,6 @@ MANIFEST: dict[str, Any] = {
 
 def publish(run: experiments.Run, values: dict[float, float]) -> None:
     """A published curve of `run` with these values of every column, by samples."""
-    columns = ("train_running", "train", "test")
+    columns = ("train_running", "train", "validation", "test")
     rows = [{"samples": s, **dict.fromkeys(columns, v)} for s, v in values.items()]
     curves.write(paths.curve(paths.published(), run.study, run.name), rows, MANIFEST)

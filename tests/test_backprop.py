@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from aevb import experiments
+from aevb import runner
 from aevb.backprop import BackpropAEVB, BackpropWakeSleep
 from aevb.data import Dataset
 from aevb.distributions import Bernoulli
@@ -26,7 +26,7 @@ def begin(run: Run) -> Training:
     pixels = torch.rand(60, 12, generator=torch.Generator().manual_seed(0))
     dataset = Dataset("mnist", pixels, pixels[:0], pixels[:0], (3, 4))
     runs = [replace(run, nz=nz, seed=seed) for seed, nz in enumerate(NZ)]
-    return experiments.start(runs, [0.05, 0.02], dataset)
+    return runner.start(runs, [0.05, 0.02], dataset)
 
 
 def autograd(learner: Learner) -> Learner:

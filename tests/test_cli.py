@@ -8,7 +8,7 @@ import torch
 import yaml  # type: ignore[import-untyped]
 from published import MANIFEST
 
-from aevb import cli, curves, data, experiments, paths
+from aevb import cli, curves, data, experiments, paths, runner
 
 RUN = experiments.figure2_run("mnist", 20, "aevb")
 
@@ -32,7 +32,7 @@ def test_a_run_ends_with_its_last_test_value_called_what_it_is(
             file = paths.curve(paths.local(), run.study, run.name)
             curves.write(file, [{"samples": 10**6, "test": -98.5}], MANIFEST)
 
-    monkeypatch.setattr(experiments, "run_to", run_to)
+    monkeypatch.setattr(runner, "run_to", run_to)
     monkeypatch.setattr(data, "load", lambda _: None)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     cli.run([name])

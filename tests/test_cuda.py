@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from aevb import experiments
+from aevb import experiments, runner
 from aevb.data import Dataset
 from aevb.experiments import Run
 from aevb.train import Training
@@ -28,7 +28,7 @@ def dataset() -> Dataset:
 
 def begin(dataset: Dataset, algorithm: experiments.Algorithm, device: str) -> Training:
     runs = [replace(run, algorithm=algorithm) for run in RUNS]
-    return experiments.start(runs, [0.02, 0.01], dataset, torch.device(device))
+    return runner.start(runs, [0.02, 0.01], dataset, torch.device(device))
 
 
 @pytest.mark.parametrize("algorithm", ["aevb", "wake-sleep"])

@@ -1,38 +1,11 @@
-"""Runs as data: names, settings, budgets, step-size selection, and what a run leaves on disk."""
+"""Runs as data: names, settings, budgets, commands."""
 
 from dataclasses import asdict, replace
-from pathlib import Path
 
-import pandas as pd
 import pytest
-import torch
 
-from aevb import curves, experiments, models, paths, provenance
-from aevb.data import Dataset
+from aevb import curves, experiments
 from aevb.experiments import ConfigurationError, Run
-from aevb.train import Stopped
-
-TINY = Run(study="test", n_hidden=8, nz=2, minibatch=10, warmup=5, selection_window=500, seed=3)
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project that the test runs in."""
-    (tmp_path / "results" / "paper").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def dataset() -> Dataset:
-    pixels = torch.rand(120, 12, generator=torch.Generator().manual_seed(0))
-    return Dataset(
-        "mnist", pixels[:80], pixels[80:90], pixels[90:], (3, 4), checksums={"a file": "its digest"}
-    )
-
-
-def curve_file(run: Run) -> Path:
-    return paths.curve(paths.local(), run.study, run.name)
 
 
 def test_figure2_is_the_eighteen_runs_of_the_paper() -> None:
@@ -127,12 +100,6 @@ def test_a_setting_that_would_do_nothing_is_refused(name: str, setting: str, sai
         experiments.parse(name, "other", [setting])
 
 
-def test_mcem_takes_no_minibatches(dataset: Dataset) -> None:
-    run = replace(experiments.figure3_run(1000, "mcem"), minibatch=10)
-    with pytest.raises(ConfigurationError, match="expected 80"):
-        experiments.start([run], [0.01], dataset)
-
-
 def test_other_settings_cannot_take_the_place_of_a_curve_of_the_paper() -> None:
     with pytest.raises(ConfigurationError, match="--study"):
         experiments.parse("mnist-nz20-aevb-seed0", settings=["optimiser=adam"])
@@ -150,252 +117,13 @@ def test_budgets() -> None:
             experiments.budget_of(mnist, wrong)
 
 
-def test_the_best_step_size_in_the_window_is_selected(dataset: Dataset) -> None:
-    run = replace(TINY, step_sizes=(1e-6, 0.05, 1e-5))
-    (selection,) = experiments.select_step_sizes([run], dataset, torch.device("cpu"))
-    assert selection.step_size == 0.05
-    scores = {float(step): score for step, score in selection.scores.items()}
-    assert set(scores) == set(run.step_sizes)
-    assert max(scores, key=lambda step: scores[step] or 0.0) == 0.05
-
-
-def test_a_step_size_that_diverges_is_never_selected(dataset: Dataset) -> None:
-    run = replace(TINY, likelihood="gaussian", step_sizes=(1e3, 0.01))
-    (selection,) = experiments.select_step_sizes([run], dataset, torch.device("cpu"))
-    assert selection.step_size == 0.01
-    assert selection.scores["1000.0"] is None
-
-
-def test_a_run_without_any_finite_step_size_says_so(dataset: Dataset) -> None:
-    run = replace(TINY, likelihood="gaussian", step_sizes=(1e3, 1e4))
-    with pytest.raises(ConfigurationError, match=r"1000\.0, 10000\.0; .* --set step_sizes"):
-        experiments.select_step_sizes([run], dataset, torch.device("cpu"))
-
-
-def test_a_run_leaves_a_curve_and_a_manifest(project: Path, dataset: Dataset) -> None:
-    experiments.run_to([TINY], 1000, dataset)
-    curve = curves.read(curve_file(TINY))
-    assert list(curve.columns) == [
-        "samples", "train_running", "train", "train_se", "test", "test_se",
-        "test_first1000", "test_first1000_se", "validation", "validation_se",
-    ]  # fmt: skip
-    assert curve.samples.iloc[0] == 10
-    assert curve.samples.iloc[-1] == 1000
-    assert curve.notna().all().all()
-    manifest = curves.read_manifest(curve_file(TINY))
-    assert manifest["configuration"] == {**TINY.configuration, "step_sizes": [*TINY.step_sizes]}
-    assert manifest["step_size_selection"]["step_size"] in TINY.step_sizes
-    assert set(manifest["step_size_selection"]["scores"]) == {"0.01", "0.02", "0.1"}
-    assert manifest["data_sha256"] == {"a file": "its digest"}
-    assert manifest["samples"] == 1000
-    assert manifest["versions"]["torch"] == torch.__version__
-    assert not list(project.rglob("*.part"))
-
-
-def test_a_manifest_names_the_commit_that_the_run_began_with(
-    project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commits = iter(["of the start", "of an edit since"])
-    monkeypatch.setattr(provenance, "commit", lambda: next(commits))
-    experiments.run_to([TINY], 100, dataset)
-    assert curves.read_manifest(curve_file(TINY))["commit"] == "of the start"
-
-
-def test_a_run_continued_by_other_code_names_both(
-    project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commits = iter(["a", "a", "b"])
-    monkeypatch.setattr(provenance, "commit", lambda: next(commits))
-    for budget in (100, 200, 400):
-        experiments.run_to([TINY], budget, dataset)
-    manifest = curves.read_manifest(curve_file(TINY))
-    assert manifest["commit"] == "b"
-    assert [(m["from"], m["commit"]) for m in manifest["makers"]] == [(0, "a"), (200, "b")]
-    assert manifest["makers"][0]["hardware"] == manifest["hardware"]
-
-
-def test_a_checkpoint_from_before_makers_were_kept_is_continued(
-    project: Path, dataset: Dataset
-) -> None:
-    experiments.run_to([TINY], 100, dataset)
-    file = paths.checkpoint(TINY.study, TINY.name)
-    content = torch.load(file, weights_only=True)
-    (maker,) = content.pop("makers")
-    torch.save(content, file)
-    experiments.run_to([TINY], 200, dataset)
-    assert torch.load(file, weights_only=True)["makers"] == [maker]
-
-
-def test_a_checkpoint_is_not_continued_on_another_kind_of_device(
-    project: Path, dataset: Dataset
-) -> None:
-    experiments.run_to([TINY], 100, dataset)
-    file = paths.checkpoint(TINY.study, TINY.name)
-    content = torch.load(file, weights_only=True)
-    content["makers"][-1]["hardware"]["device"] = "cuda"
-    torch.save(content, file)
-    with pytest.raises(ConfigurationError, match="continue with --device cuda"):
-        experiments.run_to([TINY], 200, dataset)
-
-
-def test_a_curve_that_was_lost_is_written_again(project: Path, dataset: Dataset) -> None:
-    experiments.run_to([TINY], 1000, dataset)
-    before = curve_file(TINY).read_bytes()
-    curve_file(TINY).unlink()
-    experiments.run_to([TINY], 1000, dataset)
-    assert curve_file(TINY).read_bytes() == before
-
-
-def test_a_stack_stopped_before_its_first_log_point_continues(
-    project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runs = [replace(TINY, step_sizes=(0.02,), seed=seed) for seed in range(2)]
-    experiments.run_to(runs, 100, dataset)
-    whole = [curve_file(run).read_bytes() for run in runs]
-    for run in runs:
-        paths.checkpoint(run.study, run.name).unlink()
-        curve_file(run).unlink()
-    with pytest.raises(Stopped):
-        experiments.run_to(runs, 100, dataset, stop_requested=lambda: True)
-    assert not any(curve_file(run).exists() for run in runs)
-    experiments.run_to(runs, 100, dataset)
-    assert [curve_file(run).read_bytes() for run in runs] == whole
-
-
-def test_a_larger_budget_continues(project: Path, dataset: Dataset) -> None:
-    experiments.run_to([TINY], 1000, dataset)
-    short, before = curves.read(curve_file(TINY)), curves.read_manifest(curve_file(TINY))
-    experiments.run_to([TINY], 3000, dataset)
-    continued = curves.read(curve_file(TINY))
-    manifest = curves.read_manifest(curve_file(TINY))
-    assert manifest["samples"] > before["samples"]
-    assert manifest["configuration_sha256"] == before["configuration_sha256"]
-    paths.checkpoint(TINY.study, TINY.name).unlink()
-    experiments.run_to([TINY], 3000, dataset)
-    whole = curves.read(curve_file(TINY))
-    pd.testing.assert_frame_equal(continued, whole, check_exact=True)
-    pd.testing.assert_frame_equal(whole.iloc[: len(short)], short, check_exact=True)
-
-
-def test_a_budget_that_is_reached_changes_nothing(project: Path, dataset: Dataset) -> None:
-    experiments.run_to([TINY], 1000, dataset)
-    before = curve_file(TINY).read_bytes()
-    experiments.run_to([TINY], 500, dataset)
-    assert curve_file(TINY).read_bytes() == before
-
-
-def test_a_stopped_run_continues_where_it_stopped(
-    project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("aevb.train.SAMPLES_BETWEEN_REPORTS", 50)
-    experiments.run_to([TINY], 9000, dataset)
-    whole = curve_file(TINY).read_bytes()
-    paths.checkpoint(TINY.study, TINY.name).unlink()
-    curve_file(TINY).unlink()
-    calls = 0
-
-    def stop_after_a_while() -> bool:
-        nonlocal calls
-        calls += 1
-        return calls > 3 * 20 + 100
-
-    with pytest.raises(Stopped):
-        experiments.run_to([TINY], 9000, dataset, stop_requested=stop_after_a_while)
-    assert curves.read(curve_file(TINY)).samples.iloc[-1] < 9000
-    experiments.run_to([TINY], 9000, dataset)
-    assert curve_file(TINY).read_bytes() == whole
-
-
-@pytest.mark.parametrize("algorithm", experiments.ALGORITHMS["figure3"])
-def test_a_run_of_figure3_measures_likelihoods_and_continues(
-    project: Path, dataset: Dataset, algorithm: experiments.Algorithm
-) -> None:
-    """On all 80 training points of the small data set."""
-    run = replace(experiments.figure3_run(1000, algorithm), nz=2, n_hidden=8, step_sizes=(0.02,))
-    run = replace(run, minibatch=80 if algorithm == "mcem" else 500)
-    experiments.run_to([run], 50_000, dataset)
-    experiments.run_to([run], 120_000, dataset)
-    continued = curves.read(curve_file(run))
-    assert {"train", "test", "train_accurate", "test_accurate"} < set(continued.columns)
-    assert continued.samples.iloc[0] == experiments.samples_per_update(run)
-    assert (continued.samples.iloc[1:] >= experiments.FIRST_MARGINAL_LOGLIK).all()
-    assert 3 <= len(continued) <= 4
-    assert continued.train_accurate.iloc[-1] > continued.train_accurate.iloc[0]
-    paths.checkpoint(run.study, run.name).unlink()
-    experiments.run_to([run], 120_000, dataset)
-    pd.testing.assert_frame_equal(curves.read(curve_file(run)), continued, check_exact=True)
-
-
-def test_bounds_by_subset_are_those_of_the_parts(dataset: Dataset) -> None:
-    training = experiments.start([TINY], [0.01], dataset)
-    whole, parts = (
-        experiments.evaluate(training, [replace(TINY, measure=measure)], dataset)
-        for measure in ("lower_bound", "lower_bound_by_subset")
-    )
-    assert whole is not None
-    assert parts is not None
-    for column in ("train", "test", "test_first1000", "validation"):
-        assert parts[0][column] == whole[0][column]
-    halves = parts[0]["test_first5000"] + parts[0]["test_last5000"]
-    assert halves == pytest.approx(2 * whole[0]["test"])  # of a small set each is the whole
-    assert not {"test_first5000", "test_last5000"} & {*whole[0]}
-
-
-def test_an_exported_model_is_the_trained_one_in_half_precision(
-    project: Path, dataset: Dataset
-) -> None:
-    with pytest.raises(FileNotFoundError, match="no checkpoint"):
-        experiments.export(TINY)
-    experiments.run_to([TINY], 1000, dataset)
-    model, manifest = models.read(experiments.export(TINY))
-    trained = torch.load(paths.checkpoint(TINY.study, TINY.name), weights_only=True)
-    for name, value in model.named_parameters():
-        expected = trained["training"]["parameters"][name]
-        torch.testing.assert_close(value[0], expected, rtol=1e-3, atol=1e-6, msg=name)
-    assert manifest == curves.read_manifest(curve_file(TINY))
-    with pytest.raises(FileNotFoundError, match="aevb export other"):
-        models.read(project / "other.safetensors")
-
-
-def test_a_checkpoint_of_other_settings_is_not_continued(project: Path, dataset: Dataset) -> None:
-    experiments.run_to([TINY], 500, dataset)
-    with pytest.raises(ConfigurationError, match="other settings"):
-        experiments.run_to([replace(TINY, warmup=7)], 1000, dataset)
-
-
-def test_several_runs_train_as_one_stack(project: Path, dataset: Dataset) -> None:
-    runs = [TINY, replace(TINY, nz=4), replace(TINY, seed=9)]
-    experiments.run_to(runs, 600, dataset)
-    together = [curves.read(curve_file(run)) for run in runs]
-    for run, curve in zip(runs, together, strict=True):
-        paths.checkpoint(run.study, run.name).unlink()
-        experiments.run_to([run], 600, dataset)
-        pd.testing.assert_frame_equal(curves.read(curve_file(run)), curve, rtol=1e-4)
-
-
-def test_runs_that_stand_apart_do_not_train_as_one_stack(project: Path, dataset: Dataset) -> None:
-    other = replace(TINY, seed=9)
-    experiments.run_to([TINY], 600, dataset)
-    with pytest.raises(ConfigurationError, match=f"{TINY.name} at [1-9].*{other.name} at 0;"):
-        experiments.run_to([TINY, other], 900, dataset)
-    experiments.run_to([other], 900, dataset)
-    with pytest.raises(ConfigurationError, match=r"same number of samples.*command of its own"):
-        experiments.run_to([TINY, other], 2000, dataset)
-
-
-def test_only_runs_of_one_kind_train_as_one_stack(project: Path, dataset: Dataset) -> None:
-    with pytest.raises(ConfigurationError, match="seed and nz alone"):
-        experiments.run_to([TINY, replace(TINY, algorithm="wake-sleep")], 600, dataset)
-    assert not list(project.rglob("*.csv"))
-
-
 @pytest.mark.parametrize(
     "run",
     [
         experiments.figure2_run("mnist", 20, "wake-sleep"),
         experiments.figure3_run(50_000, "mcem", seed=2),
-        TINY,
-        replace(TINY, step_sizes=(0.5,)),
+        Run(study="test", n_hidden=8, minibatch=10, selection_window=500, seed=3),
+        Run(study="test", step_sizes=(0.5,)),
     ],
 )
 def test_the_command_of_a_manifest_makes_its_run(run: Run) -> None:

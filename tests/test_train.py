@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from aevb import experiments
+from aevb import runner
 from aevb.data import Dataset
 from aevb.experiments import Run
 from aevb.train import (
@@ -42,11 +42,11 @@ def dataset() -> Dataset:
 
 
 def begin(runs: Sequence[Run], dataset: Dataset) -> Training:
-    return experiments.start(runs, [run.step_sizes[0] for run in runs], dataset, CPU)
+    return runner.start(runs, [run.step_sizes[0] for run in runs], dataset, CPU)
 
 
 def go(training: Training, runs: Sequence[Run], dataset: Dataset, budget: float) -> Training:
-    train(training, budget, lambda t: experiments.evaluate(t, runs, dataset))
+    train(training, budget, lambda t: runner.evaluate(t, runs, dataset))
     return training
 
 
@@ -98,7 +98,7 @@ def test_an_interrupted_run_gives_the_curve_of_an_uninterrupted_one(
         train(
             broken,
             6000,
-            lambda t: experiments.evaluate(t, [run], dataset),
+            lambda t: runner.evaluate(t, [run], dataset),
             checkpoint=lambda t: saved.append(t.state(0)),
             stop_requested=lambda: broken.samples > 4500,
         )
@@ -115,7 +115,7 @@ def test_an_interrupted_run_gives_the_curve_of_an_uninterrupted_one(
 @each_kind
 def test_evaluating_more_often_does_not_change_the_path(run: Run, dataset: Dataset) -> None:
     def evaluate_thrice(training: Training) -> list[Row]:
-        return [experiments.evaluate(training, [run], dataset) or [] for _ in range(3)][-1]
+        return [runner.evaluate(training, [run], dataset) or [] for _ in range(3)][-1]
 
     once = go(begin([run], dataset), [run], dataset, 500)
     often = begin([run], dataset)

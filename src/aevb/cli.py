@@ -11,7 +11,18 @@ import torch
 import typer
 from tqdm import tqdm
 
-from aevb import claims, curves, data, experiments, figures, paths, provenance, readings
+from aevb import (
+    claims,
+    curves,
+    data,
+    experiments,
+    figures,
+    paths,
+    prefixes,
+    provenance,
+    readings,
+    runner,
+)
 from aevb import compare as comparison
 from aevb.train import Stopped, Training
 
@@ -107,7 +118,7 @@ def run(
         )
     torch.set_num_threads(threads)
     stop = _StopOnSignal()
-    experiments.run_to(
+    runner.run_to(
         runs,
         samples,
         data.load(runs[0].dataset),
@@ -136,7 +147,7 @@ def export(
 ) -> None:
     """Write the trained models in half precision, for chapters and the browser to draw from."""
     for name in names:
-        file = experiments.export(experiments.parse(name, study, setting or ()))
+        file = runner.export(experiments.parse(name, study, setting or ()))
         print(file.relative_to(paths.root()))
 
 
@@ -222,7 +233,7 @@ def compare(
         print(comparison.summary() if summary else f"{comparison.in_full()}\n\n{claims.in_words()}")
         return
     print(comparison.report(budget, seed))
-    if wrong := comparison.not_the_published(seed):
+    if wrong := prefixes.not_the_published(seed):
         sys.exit(f"aevb: {wrong}")
 
 

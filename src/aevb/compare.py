@@ -1,14 +1,13 @@
-"""Ours against the paper's, and fresh runs against the published ones: tables of numbers."""
+"""Ours against the paper's: tables of numbers."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from aevb import curves, data, experiments, paths
+from aevb import curves, data, experiments, paths, prefixes
 
 QUANTITIES = {"figure2": "Figure 2: lower bounds", "figure3": "Figure 3: log likelihoods"}
 
@@ -25,21 +24,24 @@ def with_paper(
         local: whether the runs of this machine count, or the published ones alone.
 
     Returns:
-        One row per run and split: `run`, `split`, `samples`, `ours`, `paper`, `difference` (ours
-        minus the paper's) in nats per datapoint, and `source` (local or published). A local curve
-        is taken where it reaches the budget, else the published one. `samples` is the curve's last
-        log point at or before the budget's end; runs without any curve have NaN there.
+        One row per run and split (`curves.compared`) that its file has: `run`, `split`, `samples`,
+        `ours`, `paper`, `difference` (ours minus the paper's) in nats per datapoint, and `source`
+        (local or published). A local curve is taken where it reaches the budget, else the published
+        one. `samples` is the curve's last log point at or before the budget's end; runs without any
+        curve have NaN there.
     """
     paper = curves.paper_figure(figure)
     rows = []
     for run in experiments.RUNS[figure](seed):
         end = experiments.end_of(run, budget)
         source, curve = _longest(run, end, local)
-        for split, column in curves.COLUMNS[figure].items():
+        for split, (column, of_paper) in curves.compared(run).items():
             row: dict[str, object] = {"run": run.name, "split": split, "source": source}
             if curve is not None:
+                if column not in curve:  # in files from before there was one
+                    continue
                 samples = curve[curve.samples <= end].samples.max()
-                theirs = curves.paper_curve(paper, **curves.identity(figure, run), split=split)
+                theirs = curves.paper_curve(paper, **curves.identity(figure, run), split=of_paper)
                 row |= {
                     "samples": samples,
                     "ours": curves.value_at(samples, curve, column),
@@ -57,6 +59,15 @@ def with_paper(
     table = pd.DataFrame(rows, columns=columns)
     table["difference"] = table.ours - table.paper
     return table
+
+
+def judged(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table of runs and splits whose images are the paper's, as far as is found.
+
+    All rows but `test` of the runs that have `validation` (`curves.compared`).
+    """
+    validated = table.run[table.split == "validation"]
+    return table[(table.split != "test") | ~table.run.isin(validated)]
 
 
 def _longest(run: experiments.Run, end: int, with_local: bool) -> tuple[str, pd.DataFrame | None]:
@@ -112,121 +123,19 @@ def over_seeds(ends: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-# How far a fresh run may be from the published run of the same seed, in nats: by rounding alone on
-# the same kind of machine; elsewhere as far as another seed may be, and two log points earlier or
-# later, since training amplifies rounding and a curve leaves a plateau when it will. From 100,000
-# samples on: before that a curve rises by hundreds of nats.
-SAME_MACHINE_TOLERANCE = 0.01
-TOLERANCE = {"mnist": 10.0, "freyface": 150.0}
-DELAY = 1.26
-COMPARED_FROM = 100_000
-
-
-def prefixes(seed: int = 0) -> pd.DataFrame:
-    """How far fresh local runs are from the published runs of the same seed.
-
-    Returns:
-        One row per run that has both: `run`, `other_settings` (in words; empty if they are the
-        same), `same_machine` (kind of processor, threads, precision and PyTorch version agree),
-        `largest_difference`, in nats over all columns and all common log points from 100,000
-        samples on, see `curves.largest_difference` (NaN if there is none, and with other settings),
-        the `tolerance` for it, and the `step_sizes` that the two selected.
-    """
-    rows = []
-    for run in (run for runs in experiments.RUNS.values() for run in runs(seed)):
-        files = [
-            paths.curve(root, run.study, run.name) for root in (paths.local(), paths.published())
-        ]
-        if not all(file.exists() for file in files):
-            continue
-        ours, published = (curves.read(file) for file in files)
-        a, b = (curves.read_manifest(file) for file in files)
-        same = _same_machine(a, b)
-        other = _other_settings(a["configuration"], b["configuration"])
-        columns = [column for column in published.columns if column != "samples"]
-        rows.append(
-            {
-                "run": run.name,
-                "other_settings": other,
-                "same_machine": same,
-                "largest_difference": math.nan
-                if other
-                else curves.largest_difference(
-                    ours[ours.samples >= COMPARED_FROM], published, columns, 1 if same else DELAY
-                ),
-                "tolerance": SAME_MACHINE_TOLERANCE if same else TOLERANCE[run.dataset],
-                "step_sizes": tuple(m["step_size_selection"]["step_size"] for m in (a, b)),
-            }
-        )
-    columns = ["run", "other_settings", "same_machine"]
-    columns += ["largest_difference", "tolerance", "step_sizes"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _same_machine(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether two manifests tell of numbers that should agree bit for bit."""
-    makers = [*a.get("makers", [a]), *b.get("makers", [b])]
-    hardware = pd.DataFrame([maker["hardware"] for maker in makers])  # older ones tell less of it
-    torch = {maker["versions"]["torch"] for maker in makers}
-    return (
-        bool((hardware.nunique() == 1).all())
-        and len(torch) == 1
-        and a["precision"] == b["precision"]
-    )
-
-
-def _other_settings(ours: Mapping[str, Any], published: Mapping[str, Any]) -> str:
-    default = "its default"  # of a setting that came later, which a configuration leaves out
-    pairs = {
-        key: (ours.get(key, default), published.get(key, default)) for key in {**ours, **published}
-    }
-    return ", ".join(f"{key} is {a}, not {b}" for key, (a, b) in pairs.items() if a != b)
-
-
-def not_the_published(seed: int = 0) -> str:
-    """What to say of fresh runs that are not the published ones; empty if there is none."""
-    said = []
-    for _, one in prefixes(seed).iterrows():
-        kind = "the same" if one.same_machine else "another"
-        if one.other_settings:
-            run = experiments.parse(one.run)
-            samples = curves.read(paths.curve(paths.local(), run.study, run.name)).samples.max()
-            checkpoint = paths.checkpoint(run.study, run.name).relative_to(paths.root())
-            said.append(
-                f"{one.run}: the local run has other settings than the published one: "
-                f"{one.other_settings}. Delete {checkpoint} and repeat "
-                f"`{experiments.command(run, samples)}`; to keep other settings, give them a "
-                "--study of their own"
-            )
-        elif math.isinf(one.largest_difference):
-            said.append(
-                f"{one.run} has no finite value where the published run of the same seed has one, "
-                "or the reverse: one of them diverged"
-            )
-        elif one.largest_difference > one.tolerance:
-            said.append(
-                f"{one.run} differs from the published run of the same seed by "
-                f"{one.largest_difference:.4f} nats; expected at most {one.tolerance:g} on {kind} "
-                "kind of machine"
-            )
-            fresh, published = one.step_sizes
-            if fresh != published:
-                said[-1] += f". It selected the step size {fresh}, the published run {published}"
-    return "\n".join(said)
-
-
 def summary() -> str:
     """The table of the README: how far the published curves are from the paper's, as Markdown.
 
     Each curve is read at its end, or at the right-hand edge of the paper's axis. Differences are
-    ours, the mean over the seeds that go so far, minus the paper's, in nats per datapoint.
+    ours, the mean over the seeds that go so far, minus the paper's, in nats per datapoint, of the
+    splits that are `judged`.
 
     Raises:
         FileNotFoundError: if there is no published curve.
     """
     lines = []
     for figure, runs in experiments.RUNS.items():
-        table = over_seeds(ends(figure)).dropna(subset=["difference"])
+        table = over_seeds(judged(ends(figure))).dropna(subset=["difference"])
         groups = {
             run.name.removesuffix("-seed0"): f"{_panel(run)}, {NAMES[run.algorithm]}"
             for run in runs(0)
@@ -261,9 +170,12 @@ def report(budget: str | float, seed: int = 0) -> str:
                 _in_words(here).to_string(index=False),
                 "",
             ]
+            if "validation" in set(here.split):
+                lines += ["validation: our bound on the 10,000 validation images of MNIST, beside "
+                          "the paper's test curve, which seems to be of them.", ""]  # fmt: skip
             if here.paper.isna().any():
                 lines += ["none: the paper's curve has no points near there.", ""]
-    against = prefixes(seed)
+    against = prefixes.compared(seed)
     compared = against.dropna(subset=["largest_difference"])
     if not compared.empty:
         worst = compared.sort_values("largest_difference").iloc[-1]
@@ -303,18 +215,23 @@ NO_CURVE = pd.DataFrame({"samples": [], "value": []})
 
 
 def both(figure: str) -> tuple[Curves, Curves]:
-    """The paper's curves, under the names of our runs with seed 0, and the published ones."""
+    """The paper's curves, under the names of our runs with seed 0, and the published ones.
+
+    Splits are those of `curves.compared`: the paper's test curves on MNIST stand under two names.
+    """
     paper = curves.paper_figure(figure)
     theirs: Curves = {}
     ours: Curves = {}
     for run in experiments.RUNS[figure](0):
-        for split, column in curves.COLUMNS[figure].items():
+        own = {file.stem: curves.read(file) for file in _seeds(figure, run.name)}
+        for split, (column, of_paper) in curves.compared(run).items():
             theirs[run.name, split] = curves.paper_curve(
-                paper, **curves.identity(figure, run), split=split
+                paper, **curves.identity(figure, run), split=of_paper
             ).rename(columns={curves.PAPER_COLUMN[figure]: "value"})
-            for file in _seeds(figure, run.name):
-                own = curves.read(file)[["samples", column]]
-                ours[file.stem, split] = own.set_axis(["samples", "value"], axis=1)
+            for name, curve in own.items():
+                if column in curve:
+                    pair = curve[["samples", column]].set_axis(["samples", "value"], axis=1)
+                    ours[name, split] = pair
     return theirs, ours
 
 
@@ -421,11 +338,13 @@ def milestones(figure: str) -> pd.DataFrame:
     rows = []
     for run in experiments.RUNS[figure](0):
         names = [file.stem for file in _seeds(figure, run.name)]
-        for split in curves.COLUMNS[figure]:
+        for split in curves.compared(run):
             for milestone, samples in (MILESTONES | {"edge": edge(run)}).items():
                 if samples > edge(run):
                     continue
-                seeds = pd.Series([at(samples, ours[name, split]) for name in names], dtype=float)
+                seeds = pd.Series(
+                    [at(samples, ours.get((name, split), NO_CURVE)) for name in names], dtype=float
+                )
                 rows.append(
                     {
                         "run": run.name,
@@ -499,6 +418,8 @@ def target(run: experiments.Run, paper: float) -> float:
 def targets() -> pd.DataFrame:
     """How many curves (seed 0) end as near to the paper's, at its right-hand edge, as they should.
 
+    Of the splits that are `judged`.
+
     Returns:
         One row per `group` of curves: how many `curves` there are, how many of them `reach` the
         edge and are `within` the target there; the `target`, its mean over the group, and the
@@ -507,7 +428,7 @@ def targets() -> pd.DataFrame:
     rows = []
     for figure, runs in experiments.RUNS.items():
         table = milestones(figure)
-        table = table[table.milestone == "edge"]
+        table = judged(table[table.milestone == "edge"])
         named = {run.name: run for run in runs(0)}
         table["group"] = [_group(named[name]) for name in table.run]
         table["target"] = [

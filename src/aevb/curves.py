@@ -18,7 +18,7 @@ import pandas as pd
 
 from aevb import paths
 
-# Our column for each split of the paper's figures, and the paper's column of values.
+# Our column for each split of a figure as it is drawn, and the paper's column of values.
 COLUMNS = {
     "figure2": {"train": "train_running", "test": "test"},
     "figure3": {"train": "train", "test": "test"},
@@ -116,6 +116,22 @@ def identity(figure: str, run: Any) -> dict[str, Any]:
     """The settings of a run that tell the curves of the paper's figure apart."""
     names = {"figure2": ("dataset", "nz", "algorithm"), "figure3": ("n_train", "algorithm")}
     return {name: getattr(run, name) for name in names[figure]}
+
+
+def compared(run: Any) -> dict[str, tuple[str, str]]:
+    """What of a run of the paper's figures stands beside the paper's curves.
+
+    Figure 2's test curves on MNIST are found to be of the validation images (the chapter `unsaid`).
+    There `validation` is like the paper's, and `test`, all 10,000 test images, is shown beside it.
+
+    Returns:
+        By the name of our split, our column and the paper's split.
+    """
+    columns = COLUMNS[run.study]
+    pairs = {split: (column, split) for split, column in columns.items()}
+    if run.study == "figure2" and run.dataset == "mnist":
+        pairs = {"train": pairs["train"], "validation": ("validation", "test"), **pairs}
+    return pairs
 
 
 def paper_curve(paper: pd.DataFrame, **which: object) -> pd.DataFrame:

@@ -131,7 +131,8 @@ def differences(name: str) -> Figure:
     """Ours minus the paper's against training samples, one panel for each of the paper's.
 
     Lines are our published runs with seed 0, bands the range over seeds where there are several,
-    all within the paper's printed axes. The grey band is what `compare.target` allows AEVB at the
+    all within the paper's printed axes, on the images that the paper's curves seem to be of
+    (`compare.judged`). The grey band is what `compare.target` allows AEVB at the
     right-hand edge. The vertical axis is linear within it and logarithmic beyond.
 
     Args:
@@ -139,7 +140,7 @@ def differences(name: str) -> Figure:
     """
     use_style()
     paper, table = curves.paper_figure(name), compare.differences(name)
-    table = table[table.visible]
+    table = compare.judged(table[table.visible])
     panels = [run for run in experiments.RUNS[name](0) if run.algorithm == "aevb"]
     rows = math.ceil(len(panels) / 2)
     figure = Figure(figsize=(6.4, 0.8 + 1.9 * rows))
@@ -156,8 +157,8 @@ def differences(name: str) -> Figure:
         ax.axhline(0, color="black", lw=0.8)
         for algorithm in experiments.ALGORITHMS[name]:
             own = table[table.run == run.name.replace("-aevb-", f"-{algorithm}-")]
-            for split, style in STYLES.items():
-                one = own[own.split == split]
+            for split, one in own.groupby("split", sort=False):
+                style = STYLES[curves.compared(run)[str(split)][1]]
                 line, seeds = one[one.seed == 0], one.groupby("samples").difference
                 low, high = seeds.min(), seeds.max()
                 ax.plot(line.samples, line.difference, style, color=COLOURS[algorithm], lw=1.2)

@@ -1,0 +1,412 @@
+"""From a configuration to a curve: step-size selection, training, evaluation, checkpoints."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aevb import curves, measures, models, paths, provenance
+from aevb.backprop import BackpropAEVB, BackpropWakeSleep
+from aevb.data import Dataset, binarised
+from aevb.experiments import ConfigurationError, Run, command, samples_per_update
+from aevb.learners import Learner
+from aevb.learners.aevb import AEVB
+from aevb.learners.mcem import MCEM
+from aevb.learners.wake_sleep import WakeSleep
+from aevb.networks import (
+    Architecture,
+    Initialisation,
+    Model,
+    initial_parameters,
+    load_replicate,
+)
+from aevb.optim import Ascent, Optimisation
+from aevb.randomness import Streams, generator
+from aevb.train import Row, State, Training, last_log_point, precision_of, train
+
+# What is being done, the number of samples at which it ends, and the training.
+Report = Callable[[str, int, Training], None]
+
+
+def silent(_what: str, _end: int, _training: Training) -> None:
+    """Report nothing."""
+
+
+FIRST_MARGINAL_LOGLIK = 100_000
+
+CPU = torch.device("cpu")
+
+
+def architecture(run: Run, dataset: Dataset) -> Architecture:
+    """Sizes of the run's networks for this data set."""
+    return Architecture(
+        dataset.train.shape[1],
+        run.n_hidden,
+        run.nz,
+        run.likelihood,
+        run.encoder_log_variance_factor,
+        run.hidden_layers,
+    )
+
+
+def start(
+    runs: Sequence[Run],
+    step_sizes: Sequence[float],
+    dataset: Dataset,
+    device: torch.device = CPU,
+) -> Training:
+    """A stack of runs before its first update.
+
+    The runs may differ in seed and Nz alone.
+
+    Raises:
+        ConfigurationError: if MCEM is to take minibatches.
+    """
+    one = runs[0]
+    plain = one.hidden_layers == 1
+    points = dataset.train[: one.n_train]
+    if one.algorithm == "mcem" and one.minibatch != len(points):
+        raise ConfigurationError(
+            f"minibatch is {one.minibatch}: mcem takes all training points at once, expected "
+            f"{len(points)}"
+        )
+    architectures = [architecture(run, dataset) for run in runs]
+    model = Model(architectures)
+    for r, run in enumerate(runs):
+        initialisation = Initialisation(
+            run.init_std, run.init_encoder_log_variance_std, run.init_decoder_output_bias_std
+        )
+        parameters = initial_parameters(
+            architectures[r], initialisation, generator(run.seed, "initialisation")
+        )
+        load_replicate(dict(model.named_parameters()), r, parameters)
+    model.to(device)
+
+    def streams(purpose: str) -> Streams:
+        return Streams(
+            [generator(run.seed, purpose, device) for run in runs], [run.nz for run in runs]
+        )
+
+    def ascent(network: str) -> Ascent:
+        return Ascent(
+            {name: p for name, p in model.named_parameters() if name.startswith(network)},
+            Optimisation(one.optimiser, one.warmup, one.prior),
+            step_sizes,
+            one.minibatch / len(points),
+        )
+
+    learner: Learner
+    if one.algorithm == "mcem":
+        learner = MCEM(model, ascent("decoder"), streams("noise"), len(points))
+    elif one.algorithm == "wake-sleep":
+        learner = (BackpropWakeSleep if plain else WakeSleep)(
+            model,
+            ascent("encoder"),
+            ascent("decoder"),
+            streams("noise"),
+            sleep_first=one.sleep_first,
+            clip_dreams=one.clip_dreams,
+        )
+    elif plain and one.n_samples == 1 and one.estimator == "B":
+        learner = BackpropAEVB(model, ascent(""), streams("noise"))
+    else:
+        learner = AEVB(
+            model,
+            ascent(""),
+            streams("noise"),
+            n_samples=one.n_samples,
+            estimator=one.estimator,
+        )
+    return Training(
+        learner,
+        architectures,
+        points.to(device),
+        one.minibatch,
+        None if one.algorithm == "mcem" else streams("minibatches"),
+        one.products,
+    )
+
+
+MEASURES = {
+    "lower_bound": measures.lower_bounds,
+    "lower_bound_by_subset": measures.lower_bounds_by_subset,
+    "marginal_loglik": measures.marginal_logliks,
+}
+
+
+def evaluate(training: Training, runs: Sequence[Run], dataset: Dataset) -> list[Row] | None:
+    """What the runs' `measure` asks for, for every run of a stack, at a log point.
+
+    The noise depends on the seed and the number of samples seen, not on earlier evaluations. As
+    long as nothing has moved, through the warm-up, the estimates of the first log point stand.
+
+    Returns:
+        A row for each run, see `measures`; None where the point is
+        passed over: marginal likelihoods, which take seconds, between the first log point and
+        100,000 samples.
+    """
+    marginal = runs[0].measure == "marginal_loglik"
+    if marginal and training.rows[0] and training.samples < FIRST_MARGINAL_LOGLIK:
+        return None
+    moved = any(ascent.moving for ascent in training.learner.ascents.values())
+    if training.rows[0] and not moved:
+        own = ("samples", "train_running")
+        return [{k: v for k, v in rows[-1].items() if k not in own} for rows in training.rows]
+    streams = Streams(
+        [
+            generator(run.seed, f"evaluation at {training.samples}", training.points.device)
+            for run in runs
+        ],
+        [run.nz for run in runs],
+    )
+    values = MEASURES[runs[0].measure](training.learner.model, training.points, dataset, streams)
+    rows: list[Row] = [{} for _ in runs]
+    for column, per_point in values.items():
+        errors = per_point.std(1) / per_point.shape[1] ** 0.5
+        for row, mean, error in zip(rows, per_point.mean(1).tolist(), errors.tolist(), strict=True):
+            row[column], row[f"{column}_se"] = mean, error
+    return rows
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The paper's choice of a step size: "performance on the training set in the first few
+    iterations" (section 5).
+
+    Attributes:
+        step_size: the candidate with the highest score.
+        samples: training samples after which candidates were compared.
+        scores: `train_running` of each candidate there, nats per datapoint; null if it diverged.
+    """  # noqa: D205
+
+    step_size: float
+    samples: int
+    scores: dict[str, float | None]
+
+
+def select_step_sizes(
+    runs: Sequence[Run],
+    dataset: Dataset,
+    device: torch.device = CPU,
+    report: Report = silent,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> list[Selection]:
+    """Train a throw-away copy of every run with each candidate for a while; keep the best step.
+
+    With a single candidate there is nothing to choose, and nothing is trained.
+
+    Raises:
+        ConfigurationError: if no candidate gives a finite bound.
+    """
+    one = runs[0]
+    if len(one.step_sizes) == 1:
+        return [Selection(step_size=one.step_sizes[0], samples=0, scores={}) for _ in runs]
+    end = last_log_point(one.selection_window, samples_per_update(one))
+    scores: list[dict[float, float]] = [{} for _ in runs]
+    for step_size in one.step_sizes:
+        training = start(runs, [step_size] * len(runs), dataset, device)
+        train(
+            training,
+            end,
+            lambda t: [{} for _ in t.rows],
+            report=partial(report, f"trying step size {step_size}", end),
+            stop_requested=stop_requested,
+        )
+        for of_run, rows in zip(scores, training.rows, strict=True):
+            of_run[step_size] = rows[-1]["train_running"]
+    selections = []
+    for run, of_run in zip(runs, scores, strict=True):
+        finite = {step: score for step, score in of_run.items() if math.isfinite(score)}
+        if not finite:
+            raise ConfigurationError(
+                f"{run.name}: the bound is not finite after {end:,} samples at any of the step "
+                f"sizes {', '.join(map(str, run.step_sizes))}; expected one at least: try smaller "
+                "ones, with --set step_sizes and a --study of their own"
+            )
+        selections.append(
+            Selection(
+                step_size=max(finite, key=finite.__getitem__),
+                samples=end,
+                scores={str(step): finite.get(step) for step in of_run},
+            )
+        )
+    return selections
+
+
+def run_to(
+    runs: Sequence[Run],
+    budget: float,
+    dataset: Dataset,
+    *,
+    device: torch.device = CPU,
+    report: Report = silent,
+    stop_requested: Callable[[], bool] = lambda: False,
+    seconds_between_checkpoints: float = 60.0,
+) -> None:
+    """Train a stack of runs to `budget` samples each, continuing from their checkpoints.
+
+    Writes each run's curve, manifest and checkpoint under results/local.
+
+    Args:
+        runs: of one data set and algorithm; they may differ in seed and Nz.
+        budget: samples of each run, from its beginning.
+        dataset: as loaded.
+        device: where to compute; the CPU by default.
+        report: called every few hundred updates with what is being done, the number of samples at
+            which that ends, and the training.
+        stop_requested: asked every few hundred updates.
+        seconds_between_checkpoints: how often a checkpoint is written between log points.
+
+    Raises:
+        ConfigurationError: if the runs differ in more than seed and Nz, if their checkpoints are
+            not at the same number of samples, if a checkpoint was made with other settings or on
+            another kind of device, or if no candidate step size gives a finite bound.
+        Stopped: when a stop was requested and the checkpoints are written. While step sizes are
+            being selected there are none yet, and the selection will begin again.
+    """
+    maker = provenance.maker(device)  # now: the source may change while the run goes on
+    if len({replace(run, seed=0, nz=1) for run in runs}) != 1:
+        raise ConfigurationError("runs that train as one stack may differ in seed and nz alone")
+    if runs[0].pixels == "binary":
+        dataset = binarised(dataset)
+    saved = [_load_checkpoint(run, device) for run in runs]
+    states = [s for s in saved if s is not None]
+    stand = [0 if s is None else s["training"]["samples"] for s in saved]
+    if len(set(stand)) != 1:
+        where = ", ".join(f"{run.name} at {n:,}" for run, n in zip(runs, stand, strict=True))
+        raise ConfigurationError(
+            "runs can train as one stack only from the same number of samples, and their "
+            f"checkpoints are at different ones: {where}; train each with a command of its own"
+        )
+    if states:
+        selections = [Selection(**s["selection"]) for s in states]
+    else:
+        selections = select_step_sizes(runs, dataset, device, report, stop_requested)
+    training = start(runs, [s.step_size for s in selections], dataset, device)
+    if states:
+        training.load([s["training"] for s in states])
+    makers = [_makers(s, maker) for s in saved]
+    precision = f"float32, products of {precision_of(runs[0].products, device)}"
+    seconds = max((s["seconds"] for s in states), default=0.0)
+    clock = time.monotonic()
+
+    def save(training: Training) -> None:
+        elapsed = seconds + time.monotonic() - clock
+        contents: list[dict[str, Any]] = [
+            {
+                "training": training.state(r),
+                "selection": asdict(selections[r]),
+                "seconds": elapsed,
+                "makers": makers[r],
+            }
+            for r in range(len(runs))
+        ]
+        # All checkpoints first: a stack goes on only if they are at the same number of samples.
+        for run, content in zip(runs, contents, strict=True):
+            _save_checkpoint(run, content)
+        for run, content in zip(runs, contents, strict=True):
+            if rows := content["training"]["rows"]:
+                manifest = _manifest(run, dataset, precision, content)
+                curves.write(paths.curve(paths.local(), run.study, run.name), rows, manifest)
+
+    if states and not all(paths.curve(paths.local(), r.study, r.name).exists() for r in runs):
+        save(training)
+    train(
+        training,
+        budget,
+        lambda t: evaluate(t, runs, dataset),
+        checkpoint=save,
+        report=partial(report, "training", last_log_point(budget, samples_per_update(runs[0]))),
+        stop_requested=stop_requested,
+        seconds_between_checkpoints=seconds_between_checkpoints,
+    )
+
+
+def export(run: Run) -> Path:
+    """Write the model of a run's checkpoint, in half precision, under results/local/models.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileNotFoundError: if the run has no checkpoint on this machine.
+    """
+    checkpoint, curve = _load_checkpoint(run), paths.curve(paths.local(), run.study, run.name)
+    if checkpoint is None:
+        raise FileNotFoundError(
+            f"{run.name} has no checkpoint here; `aevb run {run.name}` makes it"
+        )
+    target = paths.model(paths.local(), run.study, run.name)
+    models.write(target, checkpoint["training"]["parameters"], curves.read_manifest(curve))
+    return target
+
+
+def _makers(saved: dict[str, Any] | None, now: dict[str, Any]) -> list[dict[str, Any]]:
+    """What made a run so far, and what makes its rest: each from a number of samples on."""
+    if saved is None:
+        return [{"from": 0, **now}]
+    before: list[dict[str, Any]] = saved["makers"]
+    if all(before[-1][key] == value for key, value in now.items()):
+        return before
+    return [*before, {"from": saved["training"]["samples"], **now}]
+
+
+def _manifest(
+    run: Run, dataset: Dataset, precision: str, content: dict[str, Any]
+) -> dict[str, Any]:
+    state: State = content["training"]
+    makers: list[dict[str, Any]] = content["makers"]
+    last = {key: value for key, value in makers[-1].items() if key != "from"}
+    return {
+        "name": run.name,
+        "command": command(run, state["rows"][-1]["samples"]),
+        "configuration": run.configuration,
+        "configuration_sha256": provenance.digest(run.configuration),
+        "step_size_selection": {
+            **content["selection"],
+            "criterion": "highest mean minibatch bound since the previous log point",
+        },
+        "samples": state["rows"][-1]["samples"],
+        "wall_seconds": round(content["seconds"], 1),
+        "samples_per_second": round(state["samples"] / content["seconds"]),
+        "precision": precision,
+        **last,
+        **({"makers": makers} if len(makers) > 1 else {}),
+        "data_sha256": dataset.checksums,
+        "unit": "nats per datapoint",
+    }
+
+
+def _save_checkpoint(run: Run, content: dict[str, Any]) -> None:
+    with curves.atomic(paths.checkpoint(run.study, run.name)) as temporary:
+        digest = provenance.digest(run.configuration)
+        torch.save({**content, "configuration_sha256": digest}, temporary)
+
+
+def _load_checkpoint(run: Run, device: torch.device | None = None) -> dict[str, Any] | None:
+    """The checkpoint of a run, to be continued on a device; None if there is none."""
+    source = paths.checkpoint(run.study, run.name)
+    if not source.exists():
+        return None
+    content: dict[str, Any] = torch.load(source, weights_only=True)
+    if content["configuration_sha256"] != provenance.digest(run.configuration):
+        raise ConfigurationError(
+            f"{source} was made with other settings than those of {run.name} in study {run.study}: "
+            "use another --study, or delete that file to start again"
+        )
+    if "makers" not in content:  # an older checkpoint: its manifest alone names what made it
+        manifest = curves.read_manifest(paths.curve(paths.local(), run.study, run.name))
+        made = {key: manifest[key] for key in ("hardware", "versions", "commit")}
+        content["makers"] = [{"from": 0, **made}]
+    made_on = content["makers"][-1]["hardware"]["device"]
+    if device is not None and device.type != made_on:
+        raise ConfigurationError(
+            f"{source} was made on {made_on}, and {device.type} has no such random numbers: "
+            f"continue with --device {made_on}, or delete that file to start again"
+        )
+    return content
