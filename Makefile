@@ -26,7 +26,6 @@ AEVB      := $(BIN)/aevb
 CHAPTERS  := $(wildcard book/chapters/*.md)
 # With AEVB_LOCAL set, as reproduce does, chapters also show the runs of this machine. They are then
 # executed aside, and the book is built with them in the place of the published ones.
-RESULTS   := results $(if $(AEVB_LOCAL),results/local)
 PAGES     := $(if $(AEVB_LOCAL),results/local/notebooks,book/notebooks)
 NOTEBOOKS := $(CHAPTERS:book/chapters/%.md=$(PAGES)/%.ipynb)
 LIBRARY   := $(shell find src/aevb -name '*.py')
@@ -67,6 +66,9 @@ data: $(BIN)/.ready ## get and verify MNIST and Frey Face
 # The names of the runs are known once there is an environment, so training is a make of its own.
 train: data ## train the runs of Figures 2 and 3 to BUDGET samples
 	+@runs="$$($(AEVB) runs --seed $(SEED) --available)" && \
+	for run in $$runs; do \
+	    [ -n "$$(ls results/local/curves/*/$$run.csv 2> /dev/null)" ] || rm -f results/local/done/*/$$run; \
+	done && \
 	$(MAKE) --no-print-directory $(PARALLEL) $$(printf 'results/local/done/$(BUDGET)/%s ' $$runs)
 
 results/local/done/$(BUDGET)/%: | $(BIN)/.ready
@@ -81,9 +83,10 @@ chapters: $(NOTEBOOKS) ## execute the chapters that are out of date
 $(PAGES)/%.ipynb: book/chapters/%.md $(LIBRARY) | $(BIN)/.ready
 	$(BIN)/python book/build.py execute $< $@
 
-$(PAGES)/figure2.ipynb: $(wildcard $(RESULTS:%=%/curves/figure2/*))
-$(PAGES)/figure3.ipynb: $(wildcard $(RESULTS:%=%/curves/figure3/*) results/readings/*)
-$(PAGES)/figures4-5.ipynb: $(wildcard results/models/*)
+$(NOTEBOOKS): $(wildcard $(addprefix results/,paper/* curves/*/* models/*/* readings/* benchmarks/*))
+ifdef AEVB_LOCAL
+$(PAGES)/figure2.ipynb $(PAGES)/figure3.ipynb: $(wildcard results/local/curves/*/*)
+endif
 
 book: $(BIN)/.ready ## build the HTML book from what is there, without training
 	$(BIN)/python book/build.py html --notebooks $(PAGES)

@@ -290,6 +290,10 @@ def html(
 ) -> None:
     """Render the executed chapters as HTML; any warning is an error."""
     config = configuration(repository, binderhub)
+    published = notebooks.resolve() == NOTEBOOKS
+    if not published:  # Figure 2 as phones see it
+        static = config["sphinx"]["config"]["html_static_path"]
+        static[:] = [path.replace("../results/", "../results/local/") for path in static]
     if PDF.exists():
         config["sphinx"]["config"]["html_extra_path"] = [str(PDF)]
         config["sphinx"]["config"]["html_context"]["book_pdf"] = PDF.name
@@ -297,11 +301,11 @@ def html(
     # sphinx-tippy names its files anew every time
     shutil.rmtree(BUILD / "html" / "_static" / "tippy", ignore_errors=True)
     status = render("html", config, notebooks)
-    if index.exists():  # after a failure it can be looked at, but counts as out of date
+    if index.exists():  # can be looked at; out of date after a failure, and with local runs in it
         import explorer  # here, since it takes PyTorch with it, which no other command needs
 
         explorer.write(BUILD / "html")
-        os.utime(index, (0, 0) if status else None)
+        os.utime(index, None if published and not status else (0, 0))
     if status:
         raise typer.Exit(status)
     typer.echo(f"The book: {index}")

@@ -1,9 +1,11 @@
-"""Stand-ins for published curves."""
+"""Stand-ins for curves, published and local."""
 
+from pathlib import Path
 from typing import Any
 
 from aevb import curves, experiments, paths
 
+RUN = experiments.figure2_run("mnist", 20, "aevb")
 MANIFEST: dict[str, Any] = {
     "hardware": {"device": "cpu"},
     "precision": "float32",
@@ -18,3 +20,22 @@ def publish(run: experiments.Run, values: dict[float, float]) -> None:
     columns = ("train_running", "train", "validation", "test")
     rows = [{"samples": s, **dict.fromkeys(columns, v)} for s, v in values.items()]
     curves.write(paths.curve(paths.published(), run.study, run.name), rows, MANIFEST)
+
+
+def put(
+    root: Path,
+    last: int,
+    shift: float = 0.0,
+    run: experiments.Run = RUN,
+    **manifest: object,
+) -> None:
+    """A curve of `run`: a straight line in log10(samples), up to `last` samples."""
+    points = [s for s in (100, 10**5, 10**6, 10**7) if s <= last]
+    rows = [
+        {
+            "samples": s,
+            **dict.fromkeys(("train_running", "train", "validation", "test"), shift - 200 + k),
+        }
+        for k, s in enumerate(points)
+    ]
+    curves.write(paths.curve(root, run.study, run.name), rows, {**MANIFEST, **manifest})

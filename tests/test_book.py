@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import jupytext
@@ -271,6 +271,32 @@ def test_the_book_is_built_with_other_notebooks_beside_its_own(
     assert build.render("html", {}, tmp_path) == 3
     (source,) = sources
     assert not source.exists()
+
+
+def test_a_book_with_local_runs_has_their_figure_and_counts_as_out_of_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = tmp_path / "html" / "index.html"
+    index.parent.mkdir()
+    rendered = []
+
+    def render(_: str, config: dict[str, Any], notebooks: Path) -> int:
+        index.touch()
+        rendered.append((config["sphinx"]["config"]["html_static_path"][-1], notebooks))
+        return 0
+
+    monkeypatch.setattr(build, "BUILD", tmp_path)
+    monkeypatch.setattr(build, "render", render)
+    monkeypatch.setitem(sys.modules, "explorer", SimpleNamespace(write=lambda _: None))
+    build.html("", "", tmp_path)
+    assert index.stat().st_mtime == 0
+    build.html("", "", build.NOTEBOOKS)
+    assert index.stat().st_mtime > 0
+    figure = "figures/figure2-narrow.svg"
+    assert rendered == [
+        (f"../results/local/{figure}", tmp_path),
+        (f"../results/{figure}", build.NOTEBOOKS),
+    ]
 
 
 def test_references_stand_in_their_chapter_of_the_pdf() -> None:

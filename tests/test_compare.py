@@ -1,15 +1,13 @@
-"""The tables that say how far we are from the paper and from the published runs."""
+"""The tables that say how far we are from the paper."""
 
 import json
 import math
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from published import MANIFEST, publish
+from published import RUN, publish, put
 
 from aevb import (
     claims,
@@ -23,27 +21,6 @@ from aevb import (
     prefixes,
     provenance,
 )
-
-RUN = experiments.figure2_run("mnist", 20, "aevb")
-
-
-def put(
-    root: Path,
-    last: int,
-    shift: float = 0.0,
-    run: experiments.Run = RUN,
-    **manifest: object,
-) -> None:
-    """A curve of `run`: a straight line in log10(samples), up to `last` samples."""
-    points = [s for s in (100, 10**5, 10**6, 10**7) if s <= last]
-    rows = [
-        {
-            "samples": s,
-            **dict.fromkeys(("train_running", "train", "validation", "test"), shift - 200 + k),
-        }
-        for k, s in enumerate(points)
-    ]
-    curves.write(paths.curve(root, run.study, run.name), rows, {**MANIFEST, **manifest})
 
 
 def row_of(table: pd.DataFrame, split: str) -> pd.Series:
@@ -97,125 +74,11 @@ def test_beyond_our_curve_the_last_point_is_compared(project: Path) -> None:
     assert row_of(compare.with_paper("figure2", "paper"), "train").samples == 10**6
 
 
-def test_a_fresh_run_is_compared_with_the_published_one(project: Path) -> None:
-    put(paths.published(), 10**7)
-    put(paths.local(), 10**6)
-    (row,) = prefixes.compared().to_dict("records")
-    assert row == {
-        "run": RUN.name,
-        "other_settings": "",
-        "same_machine": True,
-        "largest_difference": 0.0,
-        "tolerance": 0.01,
-        "step_sizes": (0.01, 0.01),
-    }
-    assert prefixes.not_the_published() == ""
-    put(paths.local(), 10**6, shift=0.5, hardware={"device": "cuda"})
-    (other,) = prefixes.compared().to_dict("records")
-    assert other == row | {"same_machine": False, "largest_difference": 0.5, "tolerance": 10.0}
-    assert prefixes.not_the_published() == ""
-    assert "0.5000 nats" in compare.report("1e6")
-
-
-@pytest.mark.parametrize(
-    ("ours", "same"),
-    [
-        ({"hardware": {"device": "cpu", "instructions": "AVX2"}}, True),  # the other does not say
-        ({"hardware": {"device": "cpu"}, "precision": "bfloat16"}, False),
-        ({"versions": {"torch": "3"}}, False),
-        ({"makers": [MANIFEST, MANIFEST]}, True),
-        ({"makers": [MANIFEST | {"hardware": {"device": "cuda"}}, MANIFEST]}, False),
-    ],
-)
-def test_the_same_kind_of_machine_made_all_of_both(
-    project: Path, ours: dict[str, Any], same: bool
-) -> None:
-    put(paths.published(), 10**6)
-    put(paths.local(), 10**6, **ours)
-    assert prefixes.compared().same_machine.tolist() == [same]
-
-
-@pytest.mark.parametrize(
-    ("device", "shift", "said"),
-    [
-        ("cpu", 0.02, "differs from the published run of the same seed by 0.02"),
-        ("cuda", 11.0, "differs from the published run of the same seed by 11.0"),
-        ("cpu", math.nan, "diverged"),
-        ("cuda", math.inf, "diverged"),
-    ],
-)
-def test_a_fresh_run_that_is_not_the_published_one_fails(
-    project: Path, device: str, shift: float, said: str
-) -> None:
-    put(paths.published(), 10**7)
-    put(paths.local(), 10**6, shift=shift, hardware={"device": device})
-    # Another that is as published must not hide it.
-    for root in (paths.published(), paths.local()):
-        put(root, 10**6, run=experiments.figure2_run("mnist", 200, "wake-sleep"))
-    with pytest.raises(SystemExit, match=said) as stopped:
-        cli.compare("1e6")
-    assert str(stopped.value).startswith(f"aevb: {RUN.name} ")
-    assert compare.report("1e6").splitlines()[-2].endswith(f"nats, in {RUN.name}.")
-
-
-def test_on_another_machine_a_run_may_be_early_or_late(project: Path) -> None:
-    curve: dict[float, float] = {
-        1e5: -300,
-        1.122e5: -250,
-        1.259e5: -200,
-        1.413e5: -150,
-        1.585e5: -100,
-    }
-    publish(RUN, curve)
-    rows = [
-        {"samples": s, **dict.fromkeys(("train_running", "train", "test"), value)}
-        for s, value in zip(curve, [-300, -300, -300, -250, -200], strict=True)
-    ]
-    local = paths.curve(paths.local(), "figure2", RUN.name)
-    curves.write(local, rows, {**MANIFEST, "hardware": {"device": "cuda"}})
-    assert prefixes.not_the_published() == ""
-    curves.write(local, rows, MANIFEST)
-    assert (
-        "by 100.0000 nats; expected at most 0.01 on the same kind" in prefixes.not_the_published()
-    )
-
-
-def test_a_different_selection_is_named_as_a_cause(project: Path) -> None:
-    put(paths.published(), 10**6)
-    other = partial(
-        put,
-        paths.local(),
-        10**6,
-        hardware={"device": "cuda"},
-        step_size_selection={"step_size": 0.02},
-    )
-    other(shift=40)
-    assert "the step size 0.02, the published run 0.01" in prefixes.not_the_published()
-    other(shift=1)
-    assert prefixes.not_the_published() == ""
-
-
 def test_a_diverged_run_is_called_so(project: Path) -> None:
     put(paths.local(), 10**6, shift=math.nan)
     lines = map(str.split, compare.report("1e6").splitlines())
     (line,) = (line for line in lines if line[:2] == [RUN.name, "test"])
     assert line[-3:] == ["diverged", "−124.2", "–"]
-
-
-def test_a_fresh_run_with_other_settings_is_not_compared(project: Path) -> None:
-    put(paths.published(), 10**7)
-    put(paths.local(), 10**6, shift=0.5, configuration={"prior": 0.0, "step_sizes": [0.01, 0.02]})
-    assert prefixes.compared().largest_difference.isna().all()
-    assert "against the published runs" not in compare.report("1e6")
-    with pytest.raises(SystemExit) as stopped:
-        cli.compare("1e6")
-    said = str(stopped.value)
-    assert f"{RUN.name}: the local run has other settings" in said
-    assert "prior is 0.0, not 1.0. " in said
-    assert f"Delete results/local/checkpoints/figure2/{RUN.name}.pt and repeat" in said
-    assert f"`aevb run {RUN.name} --budget 1000000`" in said
-    put(paths.local(), 10**6, configuration={**MANIFEST["configuration"], "clip_dreams": True})
-    assert "clip_dreams is True, not its default" in prefixes.not_the_published()
 
 
 def test_no_number_is_shown_where_the_paper_has_no_point_near() -> None:
@@ -272,9 +135,7 @@ def test_every_paper_curve_has_a_run_and_is_read_by_it() -> None:
     for name, runs in experiments.RUNS.items():
         paper = curves.paper_figure(name)
         found = [
-            curves.paper_curve(paper, **curves.identity(name, run), split=split)
-            for run in runs(0)
-            for split in curves.COLUMNS[name]
+            compare.paper_curve(run, split) for run in runs(0) for split in curves.COLUMNS[name]
         ]
         assert all(len(curve) > 10 for curve in found)
         assert sum(map(len, found)) == len(paper)
@@ -361,9 +222,10 @@ def test_the_readme_says_what_reproduced() -> None:
 def paper_value(run: experiments.Run, split: str, samples: float) -> float:
     """The paper's value, straight from its file."""
     paper = pd.read_csv(paths.paper() / f"{run.study}.csv")
-    for column, value in (curves.identity(run.study, run) | {"split": split}).items():
-        paper = paper[paper[column] == value]
-    paper = paper.sort_values("samples")
+    names = ("n_train",) if run.n_train else ("dataset", "nz")
+    for column in (*names, "algorithm"):
+        paper = paper[paper[column] == getattr(run, column)]
+    paper = paper[paper["split"] == split].sort_values("samples")
     column = curves.PAPER_COLUMN[run.study]
     return float(np.interp(np.log10(samples), np.log10(paper.samples), paper[column]))
 

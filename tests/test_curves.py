@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from aevb import curves, paths
+from aevb import curves
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -33,33 +33,6 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert curves.read_manifest(target) == json.loads('{"name": "curve"}')
 
 
-def test_publishing_never_shortens_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "results" / "paper").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match="no curve of study"):
-        curves.publish("study")
-
-    def put(root: Path, name: str, samples: int) -> Path:
-        file = paths.curve(root, "study", name)
-        curves.write(file, [{"samples": samples, "test": -1.0}], {"samples": samples})
-        return file
-
-    for name, own, public in (("longer", 20, 10), ("shorter", 10, 20), ("new", 10, None)):
-        put(paths.local(), name, own)
-        if public:
-            put(paths.published(), name, public)
-    model = paths.model(paths.local(), "study", "longer")
-    model.parent.mkdir(parents=True)
-    model.write_bytes(b"a model")
-    written = curves.publish("study")
-    assert [file.stem for file in written] == ["longer", "new"]
-    for name, samples in (("longer", 20), ("shorter", 20), ("new", 10)):
-        file = paths.curve(paths.published(), "study", name)
-        assert curves.read(file).samples.tolist() == [samples]
-        assert curves.read_manifest(file) == {"samples": samples}
-    assert paths.model(paths.published(), "study", "longer").read_bytes() == b"a model"
-
-
 def test_a_missing_curve_names_the_command_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="aevb run mnist-nz3-aevb-seed0"):
         curves.read(tmp_path / "mnist-nz3-aevb-seed0.csv")
@@ -80,34 +53,6 @@ def test_values_are_interpolated_in_log_samples_and_not_beyond_the_curve() -> No
     assert pd.isna(curves.value_at(1e5, curve, "test"))
     assert pd.isna(curves.value_at(10, curve, "test"))
     assert pd.isna(curves.value_at(1e3, curve.head(0), "test"))
-
-
-def test_the_difference_of_two_curves_is_over_their_common_points() -> None:
-    a = pd.DataFrame({"samples": [1, 2, 3], "test": [0.0, 1.0, 2.0], "train": [0.0, 0.0, 0.0]})
-    b = pd.DataFrame({"samples": [2, 3, 4], "test": [1.5, 2.0, 9.0], "train": [0.0, -0.25, 9.0]})
-    assert curves.largest_difference(a, b, ["test", "train"]) == 0.5
-    assert curves.largest_difference(a, b, ["train"]) == 0.25
-    assert pd.isna(curves.largest_difference(a, b.tail(1), ["test"]))
-
-
-def test_a_curve_may_be_late_where_that_is_allowed() -> None:
-    samples = [100_000, 112_200, 125_900, 141_300, 158_500]
-    curve = pd.DataFrame({"samples": samples, "test": [-500.0, -400.0, -300.0, -200.0, -100.0]})
-    late = curve.assign(test=[-500.0, -500.0, -500.0, -400.0, -310.0])
-    assert curves.largest_difference(late, curve, ["test"]) == 210
-    assert curves.largest_difference(late, curve, ["test"], delay=1.13) == 110
-    assert curves.largest_difference(late, curve, ["test"], delay=1.26) == 10
-    assert curves.largest_difference(late, curve.assign(test=math.nan), ["test"], 1.26) == math.inf
-
-
-@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
-def test_no_number_beside_a_number_is_an_infinite_difference(wrong: float) -> None:
-    a = pd.DataFrame({"samples": [1, 2], "test": [0.0, wrong], "train": [0.0, 3.0]})
-    b = pd.DataFrame({"samples": [1, 2], "test": [0.0, 1.0], "train": [0.0, 0.0]})
-    for pair in ((a, b), (b, a)):
-        assert curves.largest_difference(*pair, ["test", "train"]) == math.inf
-        assert curves.largest_difference(*pair, ["train", "test"]) == math.inf
-    assert curves.largest_difference(a, a, ["test", "train"]) == 0
 
 
 def test_the_papers_curves_end_where_its_figure_shows() -> None:

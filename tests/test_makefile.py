@@ -13,7 +13,9 @@ STAND_IN = """#!/bin/sh
 echo "$(basename $0) $*" >> calls
 case "$1" in
     runs) echo a-run; echo another-run ;;
-    run) case "$BROKEN" in "$2") exit 1 ;; esac ;;
+    run) case "$BROKEN" in "$2") exit 1 ;; esac
+         mkdir -p results/local/curves/figure2 && touch "results/local/curves/figure2/$2.csv" ;;
+    book/build.py) case "$2" in execute) mkdir -p "$(dirname "$4")" && touch "$4" ;; esac ;;
     compare) test -z "$UNLIKE" ;;
 esac
 """
@@ -101,6 +103,28 @@ def test_the_published_pages_are_executed_and_built_without_local_runs(project: 
     ]
 
 
+def test_a_chapter_is_executed_again_where_results_are_newer(project: Path) -> None:
+    def again(changed: str, **environment: str) -> list[str]:
+        file = project / changed
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        os.utime(file, (later := file.stat().st_mtime + 10, later))
+        make(project, "chapters", **environment)
+        os.utime(file, (0, 0))
+        return [call.split()[4].split("/", 1)[1] for call in calls(project)]
+
+    (project / "book" / "chapters" / "figure2.md").touch()
+    for environment in ({}, {"AEVB_LOCAL": "1"}):
+        make(project, "chapters", **environment)
+    assert len(calls(project)) == 4
+    both = ["notebooks/a-chapter.ipynb", "notebooks/figure2.ipynb"]
+    assert again("results/curves/a-study/a-run.csv") == both
+    assert again("results/local/curves/figure2/a-run.csv") == []
+    assert again("results/local/curves/figure2/a-run.csv", AEVB_LOCAL="1") == [
+        "local/notebooks/figure2.ipynb"
+    ]
+
+
 def test_pdf_is_one_call(project: Path) -> None:
     assert make(project, "pdf").returncode == 0
     assert calls(project) == ["python book/build.py pdf"]
@@ -113,6 +137,11 @@ def test_a_finished_run_is_not_run_again_and_a_larger_budget_is(project: Path) -
     assert not [call for call in calls(project) if call.startswith("aevb run ")]
     make(project, "train", "BUDGET=1e7")
     assert "aevb run a-run --budget 1e7" in calls(project)
+    (project / "results" / "local" / "curves" / "figure2" / "a-run.csv").unlink()
+    make(project, "train", "BUDGET=1e6")
+    assert [call for call in calls(project) if call.startswith("aevb run ")] == [
+        "aevb run a-run --budget 1e6"
+    ]
 
 
 def test_a_failed_run_fails_the_whole_and_is_tried_again(project: Path) -> None:

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
-from aevb import curves, experiments, models, paths, provenance, runner
+from aevb import curves, experiments, measures, models, paths, provenance, runner
 from aevb.data import Dataset
 from aevb.experiments import ConfigurationError, Run
+from aevb.randomness import Streams
 from aevb.train import Stopped
 
 TINY = Run(study="test", n_hidden=8, nz=2, minibatch=10, warmup=5, selection_window=500, seed=3)
@@ -129,12 +130,20 @@ def test_a_checkpoint_is_not_continued_on_another_kind_of_device(
         runner.run_to([TINY], 200, dataset)
 
 
-def test_a_curve_that_was_lost_is_written_again(project: Path, dataset: Dataset) -> None:
+def test_a_curve_that_was_lost_is_written_again(
+    project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runner.run_to([TINY], 1000, dataset)
-    before = curve_file(TINY).read_bytes()
+    whole, manifest = curve_file(TINY).read_bytes(), curves.read_manifest(curve_file(TINY))
     curve_file(TINY).unlink()
+    monkeypatch.setattr(provenance, "commit", lambda: "of other code")
     runner.run_to([TINY], 1000, dataset)
-    assert curve_file(TINY).read_bytes() == before
+    assert curve_file(TINY).read_bytes() == whole
+    assert curves.read_manifest(curve_file(TINY))["commit"] == manifest["commit"]
+    # Killed after the checkpoint and before the curve was written.
+    curve_file(TINY).write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+    runner.run_to([TINY], 1000, dataset)
+    assert curve_file(TINY).read_bytes() == whole
 
 
 def test_a_stack_stopped_before_its_first_log_point_continues(
@@ -227,9 +236,30 @@ def test_bounds_by_subset_are_those_of_the_parts(dataset: Dataset) -> None:
     assert parts is not None
     for column in ("train", "test", "test_first1000", "validation"):
         assert parts[0][column] == whole[0][column]
-    halves = parts[0]["test_first5000"] + parts[0]["test_last5000"]
-    assert halves == pytest.approx(2 * whole[0]["test"])  # of a small set each is the whole
     assert not {"test_first5000", "test_last5000"} & {*whole[0]}
+
+
+def test_the_halves_of_the_test_points_are_its_first_and_its_last(dataset: Dataset) -> None:
+    many = replace(dataset, test=torch.rand(10_000, 12))
+    training = runner.start([TINY], [0.01], many)
+    noise = Streams([torch.Generator().manual_seed(0)], [TINY.nz])
+    values = measures.lower_bounds_by_subset(training.learner.model, training.points, many, noise)
+    halves = [values["test_first5000"], values["test_last5000"]]
+    assert [half.shape for half in halves] == [(1, 5000), (1, 5000)]
+    assert torch.equal(torch.cat(halves, 1), values["test"])
+
+
+def test_a_run_keeps_the_columns_that_it_began_with(project: Path, dataset: Dataset) -> None:
+    runner.run_to([TINY], 100, dataset)
+    file = paths.checkpoint(TINY.study, TINY.name)
+    content = torch.load(file, weights_only=True)
+    for row in content["training"]["rows"]:
+        del row["validation"], row["validation_se"]
+    torch.save(content, file)
+    runner.run_to([TINY], 200, dataset)
+    curve = curves.read(curve_file(TINY))
+    assert "validation" not in curve
+    assert curve.notna().all().all()
 
 
 def test_an_exported_model_is_the_trained_one_in_half_precision(
@@ -246,6 +276,17 @@ def test_an_exported_model_is_the_trained_one_in_half_precision(
     assert manifest == curves.read_manifest(curve_file(TINY))
     with pytest.raises(FileNotFoundError, match="aevb export other"):
         models.read(project / "other.safetensors")
+
+
+def test_an_exported_model_of_a_stopped_run_says_where_it_stands(
+    project: Path, dataset: Dataset
+) -> None:
+    runner.run_to([TINY], 100, dataset)
+    with pytest.raises(Stopped):
+        runner.run_to([TINY], 30_000, dataset, stop_requested=lambda: True)
+    stands = torch.load(paths.checkpoint(TINY.study, TINY.name), weights_only=True)["training"]
+    model = runner.export(TINY)
+    assert models.manifest(model)["samples"] == stands["samples"]
 
 
 def test_a_checkpoint_of_other_settings_is_not_continued(project: Path, dataset: Dataset) -> None:

@@ -9,8 +9,8 @@ import pandas as pd
 
 from aevb import curves, experiments
 from aevb.compare import (
-    DATASETS,
     NO_CURVE,
+    TITLES,
     Curves,
     at,
     both,
@@ -88,7 +88,7 @@ def panels(figure: str) -> pd.DataFrame:
             rows.append(
                 {
                     "source": source,
-                    "data": f"N = {run.n_train:,}" if run.n_train else DATASETS[run.dataset],
+                    "data": f"N = {run.n_train:,}" if run.n_train else TITLES[run.dataset],
                     "nz": run.nz,
                     "samples": samples,
                     "is_edge": samples == edge(run),

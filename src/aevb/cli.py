@@ -20,6 +20,7 @@ from aevb import (
     paths,
     prefixes,
     provenance,
+    publishing,
     readings,
     runner,
 )
@@ -157,7 +158,7 @@ def publish(
 ) -> None:
     """Copy local curves over published ones that are not longer, with manifests and models."""
     for study in studies:
-        for file in curves.publish(study):
+        for file in publishing.publish(study):
             print(file.relative_to(paths.root()))
 
 
@@ -211,7 +212,7 @@ def draw_figures(
         bool, typer.Option(help="From published curves alone, into results/figures.")
     ] = False,
 ) -> None:
-    """Draw every figure from curve files alone, as SVG and PNG, into results/local/figures."""
+    """Draw every figure from curve files and models, as SVG and PNG, into results/local/figures."""
     for file in figures.draw_all(local=not published):
         print(file.relative_to(paths.root()))
 

@@ -24,24 +24,23 @@ def with_paper(
         local: whether the runs of this machine count, or the published ones alone.
 
     Returns:
-        One row per run and split (`curves.compared`) that its file has: `run`, `split`, `samples`,
+        One row per run and split (`splits`) that its file has: `run`, `split`, `samples`,
         `ours`, `paper`, `difference` (ours minus the paper's) in nats per datapoint, and `source`
         (local or published). A local curve is taken where it reaches the budget, else the published
         one. `samples` is the curve's last log point at or before the budget's end; runs without any
         curve have NaN there.
     """
-    paper = curves.paper_figure(figure)
     rows = []
     for run in experiments.RUNS[figure](seed):
         end = experiments.end_of(run, budget)
         source, curve = _longest(run, end, local)
-        for split, (column, of_paper) in curves.compared(run).items():
+        for split, (column, of_paper) in splits(run).items():
             row: dict[str, object] = {"run": run.name, "split": split, "source": source}
+            theirs = paper_curve(run, of_paper)
             if curve is not None:
                 if column not in curve:  # in files from before there was one
                     continue
                 samples = curve[curve.samples <= end].samples.max()
-                theirs = curves.paper_curve(paper, **curves.identity(figure, run), split=of_paper)
                 row |= {
                     "samples": samples,
                     "ours": curves.value_at(samples, curve, column),
@@ -61,10 +60,33 @@ def with_paper(
     return table
 
 
+def paper_curve(run: experiments.Run, split: str) -> pd.DataFrame:
+    """The paper's curve for a run of its figures, in the order of `samples`."""
+    figure = "figure3" if run.n_train else "figure2"
+    names = {"figure2": ("dataset", "nz", "algorithm"), "figure3": ("n_train", "algorithm")}
+    identity = {name: getattr(run, name) for name in names[figure]}
+    return curves.paper_curve(curves.paper_figure(figure), **identity, split=split)
+
+
+def splits(run: experiments.Run) -> dict[str, tuple[str, str]]:
+    """What of a run of the paper's figures stands beside the paper's curves.
+
+    Figure 2's test curves on MNIST are found to be of the validation images (the chapter `unsaid`).
+    There `validation` is like the paper's, and `test`, all 10,000 test images, is shown beside it.
+
+    Returns:
+        By the name of our split, our column and the paper's split.
+    """
+    pairs = {split: (column, split) for split, column in curves.COLUMNS[run.study].items()}
+    if run.study == "figure2" and run.dataset == "mnist":
+        pairs = {"train": pairs["train"], "validation": ("validation", "test"), **pairs}
+    return pairs
+
+
 def judged(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a table of runs and splits whose images are the paper's, as far as is found.
 
-    All rows but `test` of the runs that have `validation` (`curves.compared`).
+    All rows but `test` of the runs that have `validation` (`splits`).
     """
     validated = table.run[table.split == "validation"]
     return table[(table.split != "test") | ~table.run.isin(validated)]
@@ -176,12 +198,12 @@ def report(budget: str | float, seed: int = 0) -> str:
             if here.paper.isna().any():
                 lines += ["none: the paper's curve has no points near there.", ""]
     against = prefixes.compared(seed)
-    compared = against.dropna(subset=["largest_difference"])
-    if not compared.empty:
-        worst = compared.sort_values("largest_difference").iloc[-1]
-        same = int(compared.same_machine.sum())
+    against = against.dropna(subset=["largest_difference"])
+    if not against.empty:
+        worst = against.sort_values("largest_difference").iloc[-1]
+        same = int(against.same_machine.sum())
         lines += [
-            f"{len(compared)} local runs against the published runs of the same seed ({same} made "
+            f"{len(against)} local runs against the published runs of the same seed ({same} made "
             "on the same kind of machine): largest difference "
             f"{worst.largest_difference:.4f} nats, in {worst.run}.",
         ]
@@ -205,7 +227,7 @@ def _in_words(table: pd.DataFrame) -> pd.DataFrame:
 
 # ------------------------------------------------------------------------- the comparison in full
 
-DATASETS = {"mnist": "MNIST", "freyface": "Frey Face"}
+TITLES = {"mnist": "MNIST", "freyface": "Frey Face"}
 NAMES = {"aevb": "AEVB", "wake-sleep": "wake-sleep", "mcem": "Monte Carlo EM"}
 _SPACE = "\u00a0"  # does not break
 MILESTONES = {"1 M": 1e6, "3 M": 3e6, "10 M": 1e7, "30 M": 3e7, "100 M": 1e8}
@@ -217,21 +239,22 @@ NO_CURVE = pd.DataFrame({"samples": [], "value": []})
 def both(figure: str) -> tuple[Curves, Curves]:
     """The paper's curves, under the names of our runs with seed 0, and the published ones.
 
-    Splits are those of `curves.compared`: the paper's test curves on MNIST stand under two names.
+    Splits are those of `splits`: the paper's test curves on MNIST stand under two names.
     """
-    paper = curves.paper_figure(figure)
     theirs: Curves = {}
     ours: Curves = {}
     for run in experiments.RUNS[figure](0):
         own = {file.stem: curves.read(file) for file in _seeds(figure, run.name)}
-        for split, (column, of_paper) in curves.compared(run).items():
-            theirs[run.name, split] = curves.paper_curve(
-                paper, **curves.identity(figure, run), split=of_paper
-            ).rename(columns={curves.PAPER_COLUMN[figure]: "value"})
-            for name, curve in own.items():
-                if column in curve:
-                    pair = curve[["samples", column]].set_axis(["samples", "value"], axis=1)
-                    ours[name, split] = pair
+        for split, (column, of_paper) in splits(run).items():
+            having = {name: curve for name, curve in own.items() if column in curve}
+            if own and not having:  # files from before there was the column
+                continue
+            theirs[run.name, split] = paper_curve(run, of_paper).rename(
+                columns={curves.PAPER_COLUMN[figure]: "value"}
+            )
+            for name, curve in having.items():
+                pair = curve[["samples", column]].set_axis(["samples", "value"], axis=1)
+                ours[name, split] = pair
     return theirs, ours
 
 
@@ -338,7 +361,7 @@ def milestones(figure: str) -> pd.DataFrame:
     rows = []
     for run in experiments.RUNS[figure](0):
         names = [file.stem for file in _seeds(figure, run.name)]
-        for split in curves.compared(run):
+        for split in (s for s in splits(run) if (run.name, s) in theirs):
             for milestone, samples in (MILESTONES | {"edge": edge(run)}).items():
                 if samples > edge(run):
                     continue
@@ -451,7 +474,7 @@ def targets() -> pd.DataFrame:
 def _panel(run: experiments.Run) -> str:
     if run.study == "figure3":
         return f"Figure 3, N = {run.n_train:,}"
-    return f"Figure 2, {DATASETS[run.dataset]}"
+    return f"Figure 2, {TITLES[run.dataset]}"
 
 
 def _group(run: experiments.Run) -> str:

@@ -37,7 +37,7 @@ class Panels(NamedTuple):
 FIGURE2 = {
     dataset: Panels(title, experiments.NZ[dataset], (1e5, experiments.PAPER_BUDGET[dataset]), bound)
     for (dataset, title), bound in zip(
-        compare.DATASETS.items(), [(-150, -95), (0, 1600)], strict=True
+        compare.TITLES.items(), [(-150, -95), (0, 1600)], strict=True
     )
 }
 
@@ -139,7 +139,7 @@ def differences(name: str) -> Figure:
         name: figure2 or figure3.
     """
     use_style()
-    paper, table = curves.paper_figure(name), compare.differences(name)
+    table = compare.differences(name)
     table = compare.judged(table[table.visible])
     panels = [run for run in experiments.RUNS[name](0) if run.algorithm == "aevb"]
     rows = math.ceil(len(panels) / 2)
@@ -151,14 +151,14 @@ def differences(name: str) -> Figure:
         ax.set_ylabel("Ours − the paper's\n(nats per datapoint)")
     for run, ax in zip(panels, places, strict=False):
         edge = experiments.budget_of(run, "paper")
-        theirs = curves.paper_curve(paper, **curves.identity(name, run), split="test")
+        theirs = compare.paper_curve(run, "test")
         target = compare.target(run, curves.value_at(edge, theirs, curves.PAPER_COLUMN[name]))
         ax.axhspan(-target, target, color="#dddddd", lw=0)
         ax.axhline(0, color="black", lw=0.8)
         for algorithm in experiments.ALGORITHMS[name]:
             own = table[table.run == run.name.replace("-aevb-", f"-{algorithm}-")]
             for split, one in own.groupby("split", sort=False):
-                style = STYLES[curves.compared(run)[str(split)][1]]
+                style = STYLES[compare.splits(run)[str(split)][1]]
                 line, seeds = one[one.seed == 0], one.groupby("samples").difference
                 low, high = seeds.min(), seeds.max()
                 ax.plot(line.samples, line.difference, style, color=COLOURS[algorithm], lw=1.2)
@@ -183,7 +183,6 @@ def differences(name: str) -> Figure:
 
 def _draw(ax: Axes, name: str, run: experiments.Run, with_local: bool) -> None:
     """The paper's curves and ours, of all seeds, of the algorithm, data and model of `run`."""
-    paper = curves.paper_figure(name)
     colour, stem = COLOURS[run.algorithm], run.name.removesuffix(str(run.seed))
     published, local = (
         [curves.read(file) for file in sorted((root / "curves" / name).glob(f"{stem}*.csv"))]
@@ -192,7 +191,7 @@ def _draw(ax: Axes, name: str, run: experiments.Run, with_local: bool) -> None:
     if not with_local:
         local = []
     for split, style in STYLES.items():
-        theirs = curves.paper_curve(paper, **curves.identity(name, run), split=split)
+        theirs = compare.paper_curve(run, split)
         value, column = curves.PAPER_COLUMN[name], curves.COLUMNS[name][split]
         ax.plot(theirs.samples, theirs[value], style, color=colour, lw=3.5, alpha=0.3)
         for ours in published or local:

@@ -24,6 +24,12 @@ def write(target: Path, parameters: Mapping[str, Tensor], manifest: Mapping[str,
         temporary.chmod(0o644)  # safetensors makes it private
 
 
+def manifest(source: Path) -> dict[str, Any]:
+    """The manifest in a model's header."""
+    with safe_open(source, framework="pt") as file:
+        return json.loads(file.metadata()["manifest"])  # type: ignore[no-any-return]
+
+
 def read(source: Path) -> tuple[Model, dict[str, Any]]:
     """Read a model, as a stack of one in single precision, and its manifest.
 

@@ -1,9 +1,10 @@
 """Fresh runs against the published runs of the same seed, of which they should be prefixes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from aevb import curves, experiments, paths
@@ -25,7 +26,7 @@ def compared(seed: int = 0) -> pd.DataFrame:
         One row per run that has both: `run`, `other_settings` (in words; empty if they are the
         same), `same_machine` (kind of processor, threads, precision and PyTorch version agree),
         `largest_difference`, in nats over all columns and all common log points from 100,000
-        samples on, see `curves.largest_difference` (NaN if there is none, and with other settings),
+        samples on, see `largest_difference` (NaN if there is none, and with other settings),
         the `tolerance` for it, and the `step_sizes` that the two selected.
     """
     rows = []
@@ -47,7 +48,7 @@ def compared(seed: int = 0) -> pd.DataFrame:
                 "same_machine": same,
                 "largest_difference": math.nan
                 if other
-                else curves.largest_difference(
+                else largest_difference(
                     ours[ours.samples >= COMPARED_FROM], published, columns, 1 if same else DELAY
                 ),
                 "tolerance": SAME_MACHINE_TOLERANCE if same else TOLERANCE[run.dataset],
@@ -57,6 +58,31 @@ def compared(seed: int = 0) -> pd.DataFrame:
     columns = ["run", "other_settings", "same_machine"]
     columns += ["largest_difference", "tolerance", "step_sizes"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def largest_difference(
+    a: pd.DataFrame, b: pd.DataFrame, columns: Sequence[str], delay: float = 1.0
+) -> float:
+    """Largest distance of one curve from another over their common log points, in nats.
+
+    A point of `a` is as far from `b` as from the range of values that `b` takes between
+    samples / delay and samples · delay; with a delay of 1, from its value there. NaN where the
+    curves have no point in common. Infinite where one has a number and the other has none, as a
+    run that diverged. Of two runs with the same seed on the same kind of machine the shorter is a
+    prefix of the longer, and this is zero.
+    """
+    distances = []
+    for _, row in a[a.samples.isin(b.samples)].iterrows():
+        near = b[b.samples.between(row.samples / delay, row.samples * delay)]
+        x, values = (part[list(columns)].to_numpy(float) for part in (row, near))
+        low, high = values.min(0), values.max(0)  # NaN where one is
+        equal = (x == low) & (x == high) | np.isnan(x) & np.isnan(values).all(0)
+        with np.errstate(invalid="ignore"):
+            apart = np.maximum(low - x, x - high).clip(min=0)
+        distances.append(
+            np.where(equal, 0.0, np.nan_to_num(apart, nan=math.inf, posinf=math.inf)).max()
+        )
+    return float(max(distances, default=math.nan))
 
 
 def _same_machine(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:

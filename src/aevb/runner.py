@@ -146,8 +146,8 @@ def evaluate(training: Training, runs: Sequence[Run], dataset: Dataset) -> list[
     long as nothing has moved, through the warm-up, the estimates of the first log point stand.
 
     Returns:
-        A row for each run, see `measures`; None where the point is
-        passed over: marginal likelihoods, which take seconds, between the first log point and
+        A row for each run, see `measures`, of the columns that it began with; None where the point
+        is passed over: marginal likelihoods, which take seconds, between the first log point and
         100,000 samples.
     """
     marginal = runs[0].measure == "marginal_loglik"
@@ -167,6 +167,8 @@ def evaluate(training: Training, runs: Sequence[Run], dataset: Dataset) -> list[
     values = MEASURES[runs[0].measure](training.learner.model, training.points, dataset, streams)
     rows: list[Row] = [{} for _ in runs]
     for column, per_point in values.items():
+        if training.rows[0] and column not in training.rows[0][0]:  # newer than the run
+            continue
         errors = per_point.std(1) / per_point.shape[1] ** 0.5
         for row, mean, error in zip(rows, per_point.mean(1).tolist(), errors.tolist(), strict=True):
             row[column], row[f"{column}_se"] = mean, error
@@ -290,7 +292,6 @@ def run_to(
     training = start(runs, [s.step_size for s in selections], dataset, device)
     if states:
         training.load([s["training"] for s in states])
-    makers = [_makers(s, maker) for s in saved]
     precision = f"float32, products of {precision_of(runs[0].products, device)}"
     seconds = max((s["seconds"] for s in states), default=0.0)
     clock = time.monotonic()
@@ -302,7 +303,7 @@ def run_to(
                 "training": training.state(r),
                 "selection": asdict(selections[r]),
                 "seconds": elapsed,
-                "makers": makers[r],
+                "makers": _makers(saved[r], maker, training.samples),
             }
             for r in range(len(runs))
         ]
@@ -314,7 +315,7 @@ def run_to(
                 manifest = _manifest(run, dataset, precision, content)
                 curves.write(paths.curve(paths.local(), run.study, run.name), rows, manifest)
 
-    if states and not all(paths.curve(paths.local(), r.study, r.name).exists() for r in runs):
+    if not all(_is_written(run, rows) for run, rows in zip(runs, training.rows, strict=True)):
         save(training)
     train(
         training,
@@ -342,16 +343,34 @@ def export(run: Run) -> Path:
             f"{run.name} has no checkpoint here; `aevb run {run.name}` makes it"
         )
     target = paths.model(paths.local(), run.study, run.name)
-    models.write(target, checkpoint["training"]["parameters"], curves.read_manifest(curve))
+    state: State = checkpoint["training"]  # a run that was stopped is past its last log point
+    manifest = curves.read_manifest(curve) | {"samples": state["samples"]}
+    models.write(target, state["parameters"], manifest)
     return target
 
 
-def _makers(saved: dict[str, Any] | None, now: dict[str, Any]) -> list[dict[str, Any]]:
-    """What made a run so far, and what makes its rest: each from a number of samples on."""
+def _is_written(run: Run, rows: Sequence[Row]) -> bool:
+    """Whether the curve's files are as far as the checkpoint, which is written before them."""
+    if not rows:
+        return True
+    file = paths.curve(paths.local(), run.study, run.name)
+    if not (file.exists() and file.with_suffix(".json").exists()):
+        return False
+    return bool(
+        curves.read(file).samples.iloc[-1] == rows[-1]["samples"]
+        and curves.read_manifest(file)["samples"] == rows[-1]["samples"]
+    )
+
+
+def _makers(
+    saved: dict[str, Any] | None, now: dict[str, Any], samples: int
+) -> list[dict[str, Any]]:
+    """What made a run up to `samples`: each from a number of samples on."""
     if saved is None:
         return [{"from": 0, **now}]
     before: list[dict[str, Any]] = saved["makers"]
-    if all(before[-1][key] == value for key, value in now.items()):
+    nothing_made = samples == saved["training"]["samples"]
+    if nothing_made or all(before[-1][key] == value for key, value in now.items()):
         return before
     return [*before, {"from": saved["training"]["samples"], **now}]
 

@@ -1,0 +1,156 @@
+"""Fresh runs against the published ones of the same seed."""
+
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from published import MANIFEST, RUN, publish, put
+
+from aevb import cli, compare, curves, experiments, paths, prefixes
+
+
+def test_the_difference_of_two_curves_is_over_their_common_points() -> None:
+    a = pd.DataFrame({"samples": [1, 2, 3], "test": [0.0, 1.0, 2.0], "train": [0.0, 0.0, 0.0]})
+    b = pd.DataFrame({"samples": [2, 3, 4], "test": [1.5, 2.0, 9.0], "train": [0.0, -0.25, 9.0]})
+    assert prefixes.largest_difference(a, b, ["test", "train"]) == 0.5
+    assert prefixes.largest_difference(a, b, ["train"]) == 0.25
+    assert pd.isna(prefixes.largest_difference(a, b.tail(1), ["test"]))
+
+
+def test_a_curve_may_be_late_where_that_is_allowed() -> None:
+    samples = [100_000, 112_200, 125_900, 141_300, 158_500]
+    curve = pd.DataFrame({"samples": samples, "test": [-500.0, -400.0, -300.0, -200.0, -100.0]})
+    late = curve.assign(test=[-500.0, -500.0, -500.0, -400.0, -310.0])
+    assert prefixes.largest_difference(late, curve, ["test"]) == 210
+    assert prefixes.largest_difference(late, curve, ["test"], delay=1.13) == 110
+    assert prefixes.largest_difference(late, curve, ["test"], delay=1.26) == 10
+    assert (
+        prefixes.largest_difference(late, curve.assign(test=math.nan), ["test"], 1.26) == math.inf
+    )
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_no_number_beside_a_number_is_an_infinite_difference(wrong: float) -> None:
+    a = pd.DataFrame({"samples": [1, 2], "test": [0.0, wrong], "train": [0.0, 3.0]})
+    b = pd.DataFrame({"samples": [1, 2], "test": [0.0, 1.0], "train": [0.0, 0.0]})
+    for pair in ((a, b), (b, a)):
+        assert prefixes.largest_difference(*pair, ["test", "train"]) == math.inf
+        assert prefixes.largest_difference(*pair, ["train", "test"]) == math.inf
+    assert prefixes.largest_difference(a, a, ["test", "train"]) == 0
+
+
+def test_a_fresh_run_is_compared_with_the_published_one(project: Path) -> None:
+    put(paths.published(), 10**7)
+    put(paths.local(), 10**6)
+    (row,) = prefixes.compared().to_dict("records")
+    assert row == {
+        "run": RUN.name,
+        "other_settings": "",
+        "same_machine": True,
+        "largest_difference": 0.0,
+        "tolerance": 0.01,
+        "step_sizes": (0.01, 0.01),
+    }
+    assert prefixes.not_the_published() == ""
+    put(paths.local(), 10**6, shift=0.5, hardware={"device": "cuda"})
+    (other,) = prefixes.compared().to_dict("records")
+    assert other == row | {"same_machine": False, "largest_difference": 0.5, "tolerance": 10.0}
+    assert prefixes.not_the_published() == ""
+    assert "0.5000 nats" in compare.report("1e6")
+
+
+@pytest.mark.parametrize(
+    ("ours", "same"),
+    [
+        ({"hardware": {"device": "cpu", "instructions": "AVX2"}}, True),  # the other does not say
+        ({"hardware": {"device": "cpu"}, "precision": "bfloat16"}, False),
+        ({"versions": {"torch": "3"}}, False),
+        ({"makers": [MANIFEST, MANIFEST]}, True),
+        ({"makers": [MANIFEST | {"hardware": {"device": "cuda"}}, MANIFEST]}, False),
+    ],
+)
+def test_the_same_kind_of_machine_made_all_of_both(
+    project: Path, ours: dict[str, Any], same: bool
+) -> None:
+    put(paths.published(), 10**6)
+    put(paths.local(), 10**6, **ours)
+    assert prefixes.compared().same_machine.tolist() == [same]
+
+
+def test_on_another_machine_a_run_may_be_early_or_late(project: Path) -> None:
+    curve: dict[float, float] = {
+        1e5: -300,
+        1.122e5: -250,
+        1.259e5: -200,
+        1.413e5: -150,
+        1.585e5: -100,
+    }
+    publish(RUN, curve)
+    rows = [
+        {"samples": s, **dict.fromkeys(("train_running", "train", "test"), value)}
+        for s, value in zip(curve, [-300, -300, -300, -250, -200], strict=True)
+    ]
+    local = paths.curve(paths.local(), "figure2", RUN.name)
+    curves.write(local, rows, {**MANIFEST, "hardware": {"device": "cuda"}})
+    assert prefixes.not_the_published() == ""
+    curves.write(local, rows, MANIFEST)
+    assert (
+        "by 100.0000 nats; expected at most 0.01 on the same kind" in prefixes.not_the_published()
+    )
+
+
+def test_a_different_selection_is_named_as_a_cause(project: Path) -> None:
+    put(paths.published(), 10**6)
+    other = partial(
+        put,
+        paths.local(),
+        10**6,
+        hardware={"device": "cuda"},
+        step_size_selection={"step_size": 0.02},
+    )
+    other(shift=40)
+    assert "the step size 0.02, the published run 0.01" in prefixes.not_the_published()
+    other(shift=1)
+    assert prefixes.not_the_published() == ""
+
+
+def test_a_fresh_run_with_other_settings_is_not_compared(project: Path) -> None:
+    put(paths.published(), 10**7)
+    put(paths.local(), 10**6, shift=0.5, configuration={"prior": 0.0, "step_sizes": [0.01, 0.02]})
+    assert prefixes.compared().largest_difference.isna().all()
+    assert "against the published runs" not in compare.report("1e6")
+    with pytest.raises(SystemExit) as stopped:
+        cli.compare("1e6")
+    said = str(stopped.value)
+    assert f"{RUN.name}: the local run has other settings" in said
+    assert "prior is 0.0, not 1.0. " in said
+    assert f"Delete results/local/checkpoints/figure2/{RUN.name}.pt and repeat" in said
+    assert f"`aevb run {RUN.name} --budget 1000000`" in said
+    put(paths.local(), 10**6, configuration={**MANIFEST["configuration"], "clip_dreams": True})
+    assert "clip_dreams is True, not its default" in prefixes.not_the_published()
+
+
+@pytest.mark.parametrize(
+    ("device", "shift", "said"),
+    [
+        ("cpu", 0.02, "differs from the published run of the same seed by 0.02"),
+        ("cuda", 11.0, "differs from the published run of the same seed by 11.0"),
+        ("cpu", math.nan, "diverged"),
+        ("cuda", math.inf, "diverged"),
+    ],
+)
+def test_a_fresh_run_that_is_not_the_published_one_fails(
+    project: Path, device: str, shift: float, said: str
+) -> None:
+    put(paths.published(), 10**7)
+    put(paths.local(), 10**6, shift=shift, hardware={"device": device})
+    # Another that is as published must not hide it.
+    for root in (paths.published(), paths.local()):
+        put(root, 10**6, run=experiments.figure2_run("mnist", 200, "wake-sleep"))
+    with pytest.raises(SystemExit, match=said) as stopped:
+        cli.compare("1e6")
+    assert str(stopped.value).startswith(f"aevb: {RUN.name} ")
+    assert compare.report("1e6").splitlines()[-2].endswith(f"nats, in {RUN.name}.")

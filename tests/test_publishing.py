@@ -1,0 +1,43 @@
+"""Local results become published ones."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from aevb import curves, models, paths, publishing
+
+
+def test_publishing_never_shortens_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "results" / "paper").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no curve of study"):
+        publishing.publish("study")
+
+    def put(root: Path, name: str, samples: int) -> Path:
+        file = paths.curve(root, "study", name)
+        curves.write(file, [{"samples": samples, "test": -1.0}], {"samples": samples})
+        return file
+
+    for name, own, public in (("longer", 20, 10), ("shorter", 10, 20), ("new", 10, None)):
+        put(paths.local(), name, own)
+        if public:
+            put(paths.published(), name, public)
+
+    def export(name: str, samples: int, value: float) -> None:
+        target = paths.model(paths.local(), "study", name)
+        models.write(target, {"weight": torch.tensor([value])}, {"samples": samples})
+
+    export("longer", 20, 1.0)
+    publishing.publish("study")
+    export("longer", 20, 2.0)
+    export("new", 5, 2.0)  # before its curve was continued
+    written = publishing.publish("study")
+    assert [file.stem for file in written] == ["longer", "new"]
+    for name, samples in (("longer", 20), ("shorter", 20), ("new", 10)):
+        file = paths.curve(paths.published(), "study", name)
+        assert curves.read(file).samples.tolist() == [samples]
+        assert curves.read_manifest(file) == {"samples": samples}
+    model, stale = (paths.model(paths.published(), "study", name) for name in ("longer", "new"))
+    assert model.read_bytes() == paths.model(paths.local(), "study", "longer").read_bytes()
+    assert not stale.exists()
