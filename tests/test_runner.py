@@ -249,6 +249,15 @@ def test_the_halves_of_the_test_points_are_its_first_and_its_last(dataset: Datas
     assert torch.equal(torch.cat(halves, 1), values["test"])
 
 
+def test_a_run_that_has_not_been_evaluated_yet_can_be(dataset: Dataset) -> None:
+    training = runner.start([TINY], [0.01], dataset)
+    training.advance(TINY.warmup + 1)
+    training.log([{}])
+    evaluated = runner.evaluate(training, [TINY], dataset)
+    assert evaluated is not None
+    assert {"train", "test", "validation"} < set(evaluated[0])
+
+
 def test_a_run_keeps_the_columns_that_it_began_with(project: Path, dataset: Dataset) -> None:
     runner.run_to([TINY], 100, dataset)
     file = paths.checkpoint(TINY.study, TINY.name)

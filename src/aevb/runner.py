@@ -154,9 +154,10 @@ def evaluate(training: Training, runs: Sequence[Run], dataset: Dataset) -> list[
     if marginal and training.rows[0] and training.samples < FIRST_MARGINAL_LOGLIK:
         return None
     moved = any(ascent.moving for ascent in training.learner.ascents.values())
+    own = ("samples", "train_running")
     if training.rows[0] and not moved:
-        own = ("samples", "train_running")
         return [{k: v for k, v in rows[-1].items() if k not in own} for rows in training.rows]
+    began_with = [k for k in training.rows[0][0] if k not in own] if training.rows[0] else []
     streams = Streams(
         [
             generator(run.seed, f"evaluation at {training.samples}", training.points.device)
@@ -167,7 +168,7 @@ def evaluate(training: Training, runs: Sequence[Run], dataset: Dataset) -> list[
     values = MEASURES[runs[0].measure](training.learner.model, training.points, dataset, streams)
     rows: list[Row] = [{} for _ in runs]
     for column, per_point in values.items():
-        if training.rows[0] and column not in training.rows[0][0]:  # newer than the run
+        if began_with and column not in began_with:  # newer than the run
             continue
         errors = per_point.std(1) / per_point.shape[1] ** 0.5
         for row, mean, error in zip(rows, per_point.mean(1).tolist(), errors.tolist(), strict=True):
