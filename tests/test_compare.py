@@ -155,6 +155,10 @@ PUBLISHED = sorted((paths.published() / "curves").rglob("*.csv"))
 def test_every_run_of_the_papers_figures_is_published() -> None:
     names = {(file.parent.name, file.stem) for file in PUBLISHED}
     assert {(run.study, run.name) for runs in experiments.RUNS.values() for run in runs(0)} <= names
+    # Or the means over curves would be over two sets of images.
+    for run in experiments.figure2():
+        curve = curves.read(paths.curve(paths.published(), run.study, run.name))
+        assert {column for column, _ in compare.splits(run).values()} <= set(curve.columns)
 
 
 @pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: f"{file.parent.name}/{file.stem}")
