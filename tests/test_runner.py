@@ -1,7 +1,10 @@
 """From a configuration to a curve: step-size selection, and what a run leaves on disk."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -34,6 +37,15 @@ def dataset() -> Dataset:
 
 def curve_file(run: Run) -> Path:
     return paths.curve(paths.local(), run.study, run.name)
+
+
+@contextmanager
+def edited_checkpoint(run: Run) -> Iterator[dict[str, Any]]:
+    """The content of a run's checkpoint, written back as it was left."""
+    file = paths.checkpoint(run.study, run.name)
+    content = torch.load(file, weights_only=True)
+    yield content
+    torch.save(content, file)
 
 
 def test_mcem_takes_no_minibatches(dataset: Dataset) -> None:
@@ -110,22 +122,19 @@ def test_a_checkpoint_from_before_makers_were_kept_is_continued(
     project: Path, dataset: Dataset
 ) -> None:
     runner.run_to([TINY], 100, dataset)
-    file = paths.checkpoint(TINY.study, TINY.name)
-    content = torch.load(file, weights_only=True)
-    (maker,) = content.pop("makers")
-    torch.save(content, file)
+    with edited_checkpoint(TINY) as content:
+        (maker,) = content.pop("makers")
     runner.run_to([TINY], 200, dataset)
-    assert torch.load(file, weights_only=True)["makers"] == [maker]
+    with edited_checkpoint(TINY) as content:
+        assert content["makers"] == [maker]
 
 
 def test_a_checkpoint_is_not_continued_on_another_kind_of_device(
     project: Path, dataset: Dataset
 ) -> None:
     runner.run_to([TINY], 100, dataset)
-    file = paths.checkpoint(TINY.study, TINY.name)
-    content = torch.load(file, weights_only=True)
-    content["makers"][-1]["hardware"]["device"] = "cuda"
-    torch.save(content, file)
+    with edited_checkpoint(TINY) as content:
+        content["makers"][-1]["hardware"]["device"] = "cuda"
     with pytest.raises(ConfigurationError, match="continue with --device cuda"):
         runner.run_to([TINY], 200, dataset)
 
@@ -260,11 +269,9 @@ def test_a_run_that_has_not_been_evaluated_yet_can_be(dataset: Dataset) -> None:
 
 def test_a_run_keeps_the_columns_that_it_began_with(project: Path, dataset: Dataset) -> None:
     runner.run_to([TINY], 100, dataset)
-    file = paths.checkpoint(TINY.study, TINY.name)
-    content = torch.load(file, weights_only=True)
-    for row in content["training"]["rows"]:
-        del row["validation"], row["validation_se"]
-    torch.save(content, file)
+    with edited_checkpoint(TINY) as content:
+        for row in content["training"]["rows"]:
+            del row["validation"], row["validation_se"]
     runner.run_to([TINY], 200, dataset)
     curve = curves.read(curve_file(TINY))
     assert "validation" not in curve

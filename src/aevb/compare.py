@@ -197,8 +197,7 @@ def report(budget: str | float, seed: int = 0) -> str:
                           "the paper's test curve, which seems to be of them.", ""]  # fmt: skip
             if here.paper.isna().any():
                 lines += ["none: the paper's curve has no points near there.", ""]
-    against = prefixes.compared(seed)
-    against = against.dropna(subset=["largest_difference"])
+    against = prefixes.compared(seed).dropna(subset=["largest_difference"])
     if not against.empty:
         worst = against.sort_values("largest_difference").iloc[-1]
         same = int(against.same_machine.sum())
