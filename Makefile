@@ -29,7 +29,7 @@ CHAPTERS  := $(wildcard book/chapters/*.md)
 PAGES     := $(if $(AEVB_LOCAL),results/local/notebooks,book/notebooks)
 NOTEBOOKS := $(CHAPTERS:book/chapters/%.md=$(PAGES)/%.ipynb)
 LIBRARY   := $(shell find src/aevb -name '*.py')
-PARALLEL   = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
+PARALLEL   = $(if $(findstring jobserver,$(MAKEFLAGS))$(filter -j1,$(MAKEFLAGS)),,-j$(JOBS))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -65,15 +65,18 @@ data: $(BIN)/.ready ## get and verify MNIST and Frey Face
 
 # The names of the runs are known once there is an environment, so training is a make of its own.
 train: data ## train the runs of Figures 2 and 3 to BUDGET samples
-	+@runs="$$($(AEVB) runs --seed $(SEED) --available)" && \
-	for run in $$runs; do \
-	    [ -n "$$(ls results/local/curves/*/$$run.csv 2> /dev/null)" ] || rm -f results/local/done/*/$$run; \
-	done && \
-	$(MAKE) --no-print-directory $(PARALLEL) $$(printf 'results/local/done/$(BUDGET)/%s ' $$runs)
+	+@runs="$$($(AEVB) runs --seed $(SEED) --available --short-of $(BUDGET))" && \
+	if [ -n "$$runs" ]; then \
+	    $(MAKE) --no-print-directory $(PARALLEL) $$(printf 'run-%s ' $$runs); \
+	fi
 
-results/local/done/$(BUDGET)/%: | $(BIN)/.ready
+# No file is called so: what was asked for is run.
+run-%:
 	$(LAUNCH) $(AEVB) run $* --budget $(BUDGET)
-	@mkdir -p $(@D) && touch $@
+
+# What is asked for in one call is done in this order, with -j too.
+figures: | $(filter train,$(MAKECMDGOALS))
+book: | $(filter chapters figures pdf,$(MAKECMDGOALS))
 
 figures: $(BIN)/.ready ## draw every figure from the curve files
 	$(AEVB) figures

@@ -12,9 +12,11 @@ ROOT = Path(__file__).parent.parent
 STAND_IN = """#!/bin/sh
 echo "$(basename $0) $*" >> calls
 case "$1" in
-    runs) echo a-run; echo another-run ;;
+    runs) for run in a-run another-run; do
+              [ "$(cat "reached-$run" 2> /dev/null)" = "$6" ] || echo $run
+          done ;;
     run) case "$BROKEN" in "$2") exit 1 ;; esac
-         mkdir -p results/local/curves/figure2 && touch "results/local/curves/figure2/$2.csv" ;;
+         echo "$4" > "reached-$2" ;;
     book/build.py) case "$2" in execute) mkdir -p "$(dirname "$4")" && touch "$4" ;; esac ;;
     compare) test -z "$UNLIKE" ;;
 esac
@@ -79,7 +81,7 @@ def test_reproduce_goes_from_data_to_the_table(project: Path) -> None:
     made = calls(project)
     assert made == [
         "aevb data",
-        "aevb runs --seed 0 --available",
+        "aevb runs --seed 0 --available --short-of 1e7",
         "aevb run a-run --budget 1e7",
         "aevb run another-run --budget 1e7",
         "aevb figures",
@@ -137,10 +139,10 @@ def test_a_finished_run_is_not_run_again_and_a_larger_budget_is(project: Path) -
     assert not [call for call in calls(project) if call.startswith("aevb run ")]
     make(project, "train", "BUDGET=1e7")
     assert "aevb run a-run --budget 1e7" in calls(project)
-    (project / "results" / "local" / "curves" / "figure2" / "a-run.csv").unlink()
-    make(project, "train", "BUDGET=1e6")
+    (project / "reached-a-run").unlink()
+    make(project, "train", "BUDGET=1e7")
     assert [call for call in calls(project) if call.startswith("aevb run ")] == [
-        "aevb run a-run --budget 1e6"
+        "aevb run a-run --budget 1e7"
     ]
 
 
@@ -171,6 +173,39 @@ def test_runs_train_side_by_side(project: Path, arguments: tuple[str, ...]) -> N
     )
     result = make(project, "train", *arguments)
     assert result.returncode == 0, result.stderr
+
+
+SLOW = 'case "$*" in "$1 "*) sleep 0.2; echo "end of $(basename $0) $*" >> calls ;; esac\n'
+
+
+@pytest.mark.parametrize("arguments", [("-j1",), ("JOBS=1",)])
+def test_runs_train_one_after_another_where_that_is_asked_for(
+    project: Path, arguments: tuple[str, ...]
+) -> None:
+    (project / ".venv" / "bin" / "aevb").write_text(STAND_IN + SLOW)
+    assert make(project, "train", *arguments).returncode == 0
+    runs = [call for call in calls(project) if " run " in call]
+    assert runs[1::2] == [f"end of {call}" for call in runs[::2]]
+    assert len(runs) == 4
+
+
+@pytest.mark.parametrize("targets", [("chapters", "book"), ("pdf", "book"), ("train", "figures")])
+def test_what_is_asked_for_together_is_done_in_order(
+    project: Path, targets: tuple[str, str]
+) -> None:
+    for tool in ("aevb", "python"):
+        (project / ".venv" / "bin" / tool).write_text(STAND_IN + SLOW)
+    assert make(project, "-j2", *targets).returncode == 0
+    first, last = {
+        "chapters": ("build.py execute", "build.py html"),
+        "pdf": ("build.py pdf", "build.py html"),
+        "train": ("aevb run ", "aevb figures"),
+    }[targets[0]]
+    made = calls(project)
+    begun = next(k for k, call in enumerate(made) if last in call)
+    ended = [k for k, call in enumerate(made) if first in call and call.startswith("end of")]
+    assert ended
+    assert max(ended) < begun
 
 
 def test_an_old_python_is_told_so(project: Path) -> None:
