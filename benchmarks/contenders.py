@@ -306,7 +306,6 @@ def numpyro() -> Train:
     svi = SVI(model, guide, Adagrad(0.01), Trace_ELBO())
     state = svi.init(random.PRNGKey(0), pixels[:MINIBATCH])
 
-    @jax.jit
     def hundred(state: Any, key: Any) -> Any:
         def update(i: Any, state: Any) -> Any:
             rows = random.randint(random.fold_in(key, i), (MINIBATCH,), 0, len(pixels))
@@ -314,10 +313,12 @@ def numpyro() -> Train:
 
         return lax.fori_loop(0, 100, update, state)
 
+    compiled = jax.jit(hundred)
+
     def train(updates: int) -> None:
         nonlocal state
         for i in range(updates // 100):
-            state = hundred(state, random.PRNGKey(i))
+            state = compiled(state, random.PRNGKey(i))
         jax.block_until_ready(state)
 
     return train

@@ -13,13 +13,13 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import torch
 from contenders import CONTENDERS, MINIBATCH, begin, update_in_parts
 
-from aevb import curves, provenance
+from aevb import paths, provenance
+from aevb.files import atomic
 
 WAYS = {"one core": (1, 1), "two threads": (1, 2), "two runs side by side": (2, 1)}
 REPETITIONS, UPDATES = 3, 300
@@ -112,7 +112,7 @@ def cost() -> pd.DataFrame:
     rows = []
     for setting, values in COST.items():
         for value in values:
-            train = begin(**{setting: value}).advance
+            train = begin(**{setting: value}).advance  # type: ignore[arg-type]
             rows_per_update = value if setting == "minibatch" else MINIBATCH
             runs = value if setting == "stack" else 1
             train(20)
@@ -152,14 +152,14 @@ def parts() -> pd.DataFrame:
 
 def main() -> None:
     """Measure, write and print."""
-    folder = Path("results/benchmarks")
-    for name, measured in {"cpu": compare, "parts": parts, "cost": cost}.items():
-        table = measured()
-        with curves.atomic(folder / f"{name}.csv") as temporary:
+    folder = paths.published() / "benchmarks"
+    tables = {"cpu": compare(), "parts": parts(), "cost": cost()}
+    for name, table in tables.items():  # once all is measured: they belong together
+        with atomic(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
         print(table.to_string(index=False))
     about = {"command": "make bench", **provenance.maker(torch.device("cpu"))}
-    with curves.atomic(folder / "about.json") as temporary:
+    with atomic(folder / "about.json") as temporary:
         temporary.write_text(json.dumps(about, indent=2) + "\n")
 
 
