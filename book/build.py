@@ -33,6 +33,8 @@ from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
+from aevb.files import atomic
+
 BOOK = Path(__file__).resolve().parent
 NOTEBOOKS = BOOK / "notebooks"
 BUILD = BOOK / "_build"
@@ -155,9 +157,8 @@ def execute_chapter(source: Path, target: Path) -> None:
         after["id"] = before["id"]
     check_outputs(done, source.name)
     nbformat.validate(done)
-    part = target.with_suffix(".ipynb.part")
-    nbformat.write(done, part)  # type: ignore[no-untyped-call]
-    part.replace(target)
+    with atomic(target) as part:
+        nbformat.write(done, part)  # type: ignore[no-untyped-call]
 
 
 def record_execution(notebook: Path, run_seconds: float) -> dict[str, Any]:
@@ -270,8 +271,8 @@ def execute(
         raise typer.Exit(1) from None
     if target.parent == NOTEBOOKS:
         record = BOOK / "executions" / f"{source.stem}.json"
-        record.parent.mkdir(exist_ok=True)
-        record.write_text(json.dumps(record_execution(target, took), indent=2) + "\n")
+        with atomic(record) as part:
+            part.write_text(json.dumps(record_execution(target, took), indent=2) + "\n")
 
 
 @app.command()

@@ -13,7 +13,8 @@ import torch
 from scipy.stats import chi
 from torch import Tensor
 
-from aevb import curves, data, figures, models, paths
+from aevb import data, figures, models, paths
+from aevb.files import atomic
 from aevb.networks import BernoulliDecoder, Model
 
 # Where the page looks for it, below the root of the rendered book.
@@ -107,7 +108,7 @@ def content() -> dict[str, Any]:
 def write(html: Path) -> Path:
     """Write the script below the root of the rendered book; returns the file."""
     target = html / SCRIPT
-    with curves.atomic(target) as temporary:
+    with atomic(target) as temporary:
         temporary.write_text(f"window.aevbExplorerData = {json.dumps(content())};\n")
     return target
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from aevb import curves
+from aevb import curves, paths
+from aevb.files import atomic
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -15,7 +16,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target.write_text("old")
 
     def interrupted() -> None:
-        with curves.atomic(target) as temporary:
+        with atomic(target) as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
 
@@ -33,9 +34,16 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert curves.read_manifest(target) == json.loads('{"name": "curve"}')
 
 
-def test_a_missing_curve_names_the_command_that_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="aevb run mnist-nz3-aevb-seed0"):
-        curves.read(tmp_path / "mnist-nz3-aevb-seed0.csv")
+def test_a_missing_curve_names_what_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for results, said in (
+        (paths.local(), "aevb run mnist-nz3-aevb-seed0 --study adam`"),
+        (paths.published(), "in a checkout of the project"),
+    ):
+        with pytest.raises(FileNotFoundError, match=said):
+            curves.read(paths.curve(results, "adam", "mnist-nz3-aevb-seed0"))
 
 
 def test_without_the_papers_curves_a_checkout_is_asked_for(

@@ -369,7 +369,7 @@ def test_interrupt_while_writing_leaves_nothing(
     with pytest.raises(error):
         data.fetch("mnist")
     assert len(seen) == 1
-    assert seen[0].startswith(MNIST[0])
+    assert seen[0].startswith(f".{MNIST[0]}")
     assert seen[0].endswith(".part")
     assert list(data_directory().iterdir()) == []
 

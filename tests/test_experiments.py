@@ -80,6 +80,10 @@ def test_a_setting_that_came_later_leaves_the_hashes_of_other_runs_alone() -> No
         ("minibatch=many", "minibatch"),
         ("momentum=1", "momentum"),
         ("seed=1", "seed"),
+        ("prior=inf", "prior"),
+        ("step_sizes=0.01,-0.02", "step_sizes.1"),
+        ("step_sizes=nan", "step_sizes.0"),
+        ("step_sizes=0.01,0.01", "step_sizes has a candidate twice"),
     ],
 )
 def test_a_wrong_setting_is_named(setting: str, said: str) -> None:
@@ -93,6 +97,9 @@ def test_a_wrong_setting_is_named(setting: str, said: str) -> None:
         ("mnist-nz20-wake-sleep-seed0", "n_samples=5", "n_samples is a setting of aevb"),
         ("n1000-mcem-seed0", "estimator=A", "estimator is a setting of aevb"),
         ("freyface-nz2-aevb-seed0", "clip_dreams=True", "clip_dreams is a setting of wake-sleep"),
+        ("mnist-nz2-wake-sleep-seed0", "clip_dreams=True", "a setting of Gaussian pixels"),
+        ("n1000-mcem-seed0", "encoder_log_variance_factor=0.1", "a setting of aevb and wake-sleep"),
+        ("freyface-nz2-aevb-seed0", "measure=lower_bound_by_subset", "test images of mnist"),
     ],
 )
 def test_a_setting_that_would_do_nothing_is_refused(name: str, setting: str, said: str) -> None:
@@ -103,6 +110,18 @@ def test_a_setting_that_would_do_nothing_is_refused(name: str, setting: str, sai
 def test_other_settings_cannot_take_the_place_of_a_curve_of_the_paper() -> None:
     with pytest.raises(ConfigurationError, match="--study"):
         experiments.parse("mnist-nz20-aevb-seed0", settings=["optimiser=adam"])
+    for study in ("figure2", "figure3"):
+        with pytest.raises(ConfigurationError, match=f"{study} holds the paper's runs alone"):
+            experiments.parse("mnist-nz20-aevb-seed0", study, ["optimiser=adam"])
+    with pytest.raises(ConfigurationError, match="figure2 holds the paper's runs alone"):
+        experiments.parse("n1000-aevb-seed0", "figure2")
+    assert experiments.parse("n1000-aevb-seed0", "figure3") == experiments.figure3_run(1000, "aevb")
+
+
+@pytest.mark.parametrize("study", ["", "figure2/", "./figure2", "../../curves", ".hidden", "a b"])
+def test_a_study_is_the_name_of_a_folder(study: str) -> None:
+    with pytest.raises(ConfigurationError, match="study"):
+        experiments.parse("mnist-nz20-aevb-seed0", study)
 
 
 def test_budgets() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from aevb import optim
 from aevb.optim import Ascent, Optimisation
 
 Algorithm = Literal["adagrad", "adam"]
@@ -104,6 +105,18 @@ def test_fused_updates_are_the_plain_ones(algorithm: Algorithm, dtype: torch.dty
     # The accumulators too.
     for key, values in of_fused.accumulators.items():
         assert_same(values, of_plain.accumulators[key], rtol)
+
+
+@pytest.mark.parametrize("kernels", [{}, {"adagrad": "_a_kernel_of_no_version_"}])
+def test_where_there_is_no_kernel_the_plain_rule_moves(
+    kernels: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rule() -> object:
+        return Ascent(parameters(), Optimisation(), [0.1, 0.1], 0.1)._rule.__name__
+
+    assert rule() == "fused"
+    monkeypatch.setattr(optim, "KERNELS", kernels)
+    assert rule() == "plain"
 
 
 def test_a_rule_of_a_subclass_is_not_taken_for_one_that_repeats() -> None:

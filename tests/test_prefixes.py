@@ -70,6 +70,7 @@ def test_a_fresh_run_is_compared_with_the_published_one(project: Path) -> None:
         ({"versions": {"torch": "3"}}, False),
         ({"makers": [MANIFEST, MANIFEST]}, True),
         ({"makers": [MANIFEST | {"hardware": {"device": "cuda"}}, MANIFEST]}, False),
+        ({"makers": [MANIFEST | {"precision": "bfloat16"}, MANIFEST]}, False),
     ],
 )
 def test_the_same_kind_of_machine_made_all_of_both(

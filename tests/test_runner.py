@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,7 @@ from aevb import curves, experiments, measures, models, paths, provenance, runne
 from aevb.data import Dataset
 from aevb.experiments import ConfigurationError, Run
 from aevb.randomness import Streams
-from aevb.train import Stopped
+from aevb.train import Stopped, Training
 
 TINY = Run(study="test", n_hidden=8, nz=2, minibatch=10, warmup=5, selection_window=500, seed=3)
 
@@ -129,6 +130,64 @@ def test_a_checkpoint_from_before_makers_were_kept_is_continued(
         assert content["makers"] == [maker]
 
 
+def test_a_run_continued_with_other_products_names_both(
+    project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for budget, products in ((100, "float32"), (200, "bfloat16")):
+        monkeypatch.setattr(runner, "precision_of", lambda *_, products=products: products)
+        runner.run_to([TINY], budget, dataset)
+        if budget == 100:  # lost, and written again by a machine that makes nothing of it
+            curve_file(TINY).unlink()
+            monkeypatch.setattr(runner, "precision_of", lambda *_: "bfloat16")
+            runner.run_to([TINY], budget, dataset)
+            manifest = curves.read_manifest(curve_file(TINY))
+            assert manifest["precision"] == "float32, products of float32"
+    manifest = curves.read_manifest(curve_file(TINY))
+    assert manifest["precision"] == "float32, products of bfloat16"
+    assert [m["precision"][-8:] for m in manifest["makers"]] == [" float32", "bfloat16"]
+
+
+def test_two_processes_do_not_train_the_same_run(project: Path, dataset: Dataset) -> None:
+    """The second would write its checkpoint over that of the first, which may be further."""
+    runner.run_to([TINY], 100, dataset)
+
+    refused = []
+
+    def meanwhile(*_: object) -> None:
+        with pytest.raises(ConfigurationError, match=f"{TINY.name} .* by another process") as error:
+            runner.run_to([TINY], 1000, dataset)
+        refused.append(error)
+        runner.run_to([replace(TINY, seed=9)], 100, dataset)  # another run may train
+
+    runner.run_to([TINY], 200, dataset, report=meanwhile)
+    assert refused
+    assert curves.read(curve_file(TINY)).samples.max() == 200
+    runner.run_to([TINY], 300, dataset)
+    with pytest.raises(ConfigurationError, match="must differ"):
+        runner.run_to([TINY, TINY], 400, dataset)
+
+
+def test_a_run_is_short_of_a_budget_until_its_curve_is_there(
+    project: Path, dataset: Dataset
+) -> None:
+    assert runner.is_short_of(TINY, "1e2")
+    runner.run_to([TINY], 100, dataset)
+    assert not runner.is_short_of(TINY, "1e2")
+    assert runner.is_short_of(TINY, "2e2")
+    assert runner.is_short_of(replace(TINY, study="another"), "1e2")
+    curve_file(TINY).unlink()
+    assert runner.is_short_of(TINY, "1e2")
+
+
+def test_likelihoods_of_several_nz_are_refused_before_anything_is_trained(
+    project: Path, dataset: Dataset
+) -> None:
+    run = replace(TINY, measure="marginal_loglik")
+    with pytest.raises(ConfigurationError, match="expected a stack of one nz"):
+        runner.run_to([run, replace(run, nz=3)], 100, dataset)
+    assert not list(project.rglob("*.pt"))
+
+
 def test_a_checkpoint_is_not_continued_on_another_kind_of_device(
     project: Path, dataset: Dataset
 ) -> None:
@@ -169,6 +228,71 @@ def test_a_stack_stopped_before_its_first_log_point_continues(
     assert not any(curve_file(run).exists() for run in runs)
     runner.run_to(runs, 100, dataset)
     assert [curve_file(run).read_bytes() for run in runs] == whole
+
+
+def test_a_run_that_failed_continues_from_its_last_checkpoint(
+    project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = replace(TINY, step_sizes=(0.02,))
+    runner.run_to([run], 2000, dataset)
+    whole = curve_file(run).read_bytes()
+    paths.checkpoint(run.study, run.name).unlink()
+    curve_file(run).unlink()
+    monkeypatch.setattr("aevb.train.SAMPLES_BETWEEN_REPORTS", 100)
+
+    def fail(_what: str, _end: int, training: Training) -> None:
+        if training.samples > 1700:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        runner.run_to([run], 2000, dataset, report=fail, seconds_between_checkpoints=0)
+    with edited_checkpoint(run) as content:
+        assert content["training"]["samples"] == 1680
+        assert content["training"]["rows"][-1]["samples"] == 1580
+    runner.run_to([run], 2000, dataset)
+    assert curve_file(run).read_bytes() == whole
+
+
+def test_a_stack_whose_curves_could_not_be_written_goes_on(
+    project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [replace(TINY, step_sizes=(0.02,), seed=seed) for seed in range(2)]
+    runner.run_to(runs, 500, dataset)
+    whole = [curve_file(run).read_bytes() for run in runs]
+    for run in runs:
+        paths.checkpoint(run.study, run.name).unlink()
+        curve_file(run).unlink()
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(curves, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            runner.run_to(runs, 500, dataset)
+    runner.run_to(runs, 500, dataset)
+    assert [curve_file(run).read_bytes() for run in runs] == whole
+
+
+def test_the_wall_time_of_a_run_is_that_of_all_its_parts(
+    project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that goes on by ten seconds in every report, and by more between the parts."""
+    run = replace(TINY, step_sizes=(0.02,))
+    clock, trained = 0, 0
+    monkeypatch.setattr("aevb.runner.time", SimpleNamespace(monotonic=lambda: clock))
+
+    def report(*_: object) -> None:
+        nonlocal clock, trained
+        clock, trained = clock + 10, trained + 10
+
+    for budget in (500, 1000, 2000):
+        before = trained
+        runner.run_to([run], budget, dataset, report=report)
+        manifest = curves.read_manifest(curve_file(run))
+        assert manifest["wall_seconds"] == trained > before
+        assert manifest["samples_per_second"] == round(manifest["samples"] / trained)
+        clock += 10_000
 
 
 def test_a_larger_budget_continues(project: Path, dataset: Dataset) -> None:
@@ -281,7 +405,7 @@ def test_a_run_keeps_the_columns_that_it_began_with(project: Path, dataset: Data
 def test_an_exported_model_is_the_trained_one_in_half_precision(
     project: Path, dataset: Dataset
 ) -> None:
-    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+    with pytest.raises(FileNotFoundError, match=r"aevb run .* --study test .*--set n_hidden=8"):
         runner.export(TINY)
     runner.run_to([TINY], 1000, dataset)
     model, manifest = models.read(runner.export(TINY))
@@ -290,8 +414,8 @@ def test_an_exported_model_is_the_trained_one_in_half_precision(
         expected = trained["training"]["parameters"][name]
         torch.testing.assert_close(value[0], expected, rtol=1e-3, atol=1e-6, msg=name)
     assert manifest == curves.read_manifest(curve_file(TINY))
-    with pytest.raises(FileNotFoundError, match="aevb export other"):
-        models.read(project / "other.safetensors")
+    with pytest.raises(FileNotFoundError, match="aevb export other --study test"):
+        models.read(paths.model(paths.local(), "test", "other"))
 
 
 def test_an_exported_model_of_a_stopped_run_says_where_it_stands(

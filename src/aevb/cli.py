@@ -118,11 +118,12 @@ def run(
             "device cuda: PyTorch finds no CUDA device here; without the option the CPU trains"
         )
     torch.set_num_threads(threads)
-    stop = _StopOnSignal()
+    dataset = data.load(runs[0].dataset)
+    stop = _StopOnSignal()  # from now on: where data are downloaded an interrupt ends at once
     runner.run_to(
         runs,
         samples,
-        data.load(runs[0].dataset),
+        dataset,
         device=torch.device(device),
         report=Progress(runs[0]),
         stop_requested=stop.requested,
@@ -157,9 +158,8 @@ def publish(
     studies: Annotated[list[str], typer.Argument(help="Folders of curves, such as figure2.")],
 ) -> None:
     """Copy local curves over published ones that are not longer, with manifests and models."""
-    for study in studies:
-        for file in publishing.publish(study):
-            print(file.relative_to(paths.root()))
+    for file in publishing.publish(studies):
+        print(file.relative_to(paths.root()))
 
 
 @app.command("readings")
@@ -174,7 +174,8 @@ def cite(
     study: Annotated[str | None, typer.Option(help="Folder of the curve.")] = None,
 ) -> None:
     """Print a BibTeX entry for a published curve."""
-    file = paths.curve(paths.published(), study or experiments.parse(name).study, name)
+    run = experiments.parse(name, study)
+    file = paths.curve(paths.published(), run.study, run.name)
     if not file.exists():
         raise FileNotFoundError(f"no published curve at {file}: {curves.CHECKOUT}")
     print(provenance.bibtex(file.relative_to(paths.root()), curves.read_manifest(file)))
@@ -199,11 +200,16 @@ class _StopOnSignal:
 def list_runs(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     available: Annotated[bool, typer.Option(help="Only those whose data are here.")] = False,
+    short_of: Annotated[
+        str | None, typer.Option(help="Only those whose local curve ends before this budget does.")
+    ] = None,
 ) -> None:
     """Print the names of the runs of Figures 2 and 3, the one that takes longest not at the end."""
     here = data.available() if available else experiments.NZ
     runs = [one for figure in reversed(experiments.RUNS.values()) for one in figure(seed)]
-    print(*(one.name for one in runs if one.dataset in here), sep="\n")
+    for one in runs:
+        if one.dataset in here and (short_of is None or runner.is_short_of(one, short_of)):
+            print(one.name)
 
 
 @app.command("figures")
@@ -243,7 +249,8 @@ def main() -> None:
     try:
         app()
     except Stopped:
-        print("stopped; the same command goes on from its last checkpoint", file=sys.stderr)
+        done = "stopped; the same command goes on from its last checkpoint, if it had one yet"
+        print(done, file=sys.stderr)
         sys.exit(130)
     except (data.DataError, experiments.ConfigurationError, FileNotFoundError) as error:
         print(f"aevb: {error}", file=sys.stderr)

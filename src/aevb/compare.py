@@ -387,11 +387,13 @@ def milestones(figure: str) -> pd.DataFrame:
 def milestones_table(figure: str) -> pd.DataFrame:
     """`milestones` and `over_axis` as text: a row per curve, a column per milestone.
 
-    A cell is ours minus the paper's, ± the standard deviation over seeds where there are several.
+    A cell is ours (seed 0) minus the paper's, ± the standard deviation over seeds where there are
+    several.
     """
     table = milestones(figure)
     table["cell"] = table.difference.map(signed) + [
-        "" if math.isnan(spread) else f"{_SPACE}±{_SPACE}{spread:.1f}" for spread in table.spread
+        f"{_SPACE}±{_SPACE}{spread:.1f}" if not math.isnan(difference + spread) else ""
+        for difference, spread in zip(table.difference, table.spread, strict=True)
     ]
     cells = table.pivot(index=["run", "split"], columns="milestone", values="cell")
     whole = over_axis(figure).set_index(["run", "split"])
@@ -483,7 +485,7 @@ def _group(run: experiments.Run) -> str:
 def in_full() -> str:
     """All tables of ours against the paper's along the axis, from published curves, as text."""
     parts = [
-        "Ours minus the paper's, in nats per datapoint, ± the standard deviation over seeds.",
+        "Ours (seed 0) minus the paper's, in nats per datapoint, ± standard deviation over seeds.",
         *(milestones_table(figure).to_string(index=False) for figure in experiments.RUNS),
         "At the right-hand edge of the paper's axes:",
         targets().to_string(index=False, na_rep="–", float_format="{:.1f}".format),

@@ -6,9 +6,7 @@ value is in nats per datapoint, higher is better; results/README.md explains eac
 
 import json
 import math
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from aevb import paths
+from aevb.files import atomic
 
 # Our column for each split of a figure as it is drawn, and the paper's column of values.
 COLUMNS = {
@@ -27,18 +26,6 @@ PAPER_COLUMN = {"figure2": "lower_bound", "figure3": "marginal_loglik"}
 
 # What to do where published results are missing: the package alone does not hold them.
 CHECKOUT = "run this in a checkout of the project, which has them under results/"
-
-
-@contextmanager
-def atomic(target: Path) -> Iterator[Path]:
-    """A temporary path beside `target`, renamed to it on success and removed on any failure."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write(target: Path, rows: Sequence[dict[str, float]], manifest: dict[str, Any]) -> None:
@@ -53,11 +40,19 @@ def read(source: Path) -> pd.DataFrame:
     """Read a curve, in the order of `samples`.
 
     Raises:
-        FileNotFoundError: naming the file and the command that makes it.
+        FileNotFoundError: naming the file and what gives it.
     """
     if not source.exists():
-        raise FileNotFoundError(f"no curve at {source}; `aevb run {source.stem}` makes it")
+        raise FileNotFoundError(f"no curve at {source}: {remedy('run', source)}")
     return pd.read_csv(source)
+
+
+def remedy(verb: str, source: Path) -> str:
+    """What to do where `source` is missing: a published file, or one that `aevb <verb>` makes."""
+    if not source.is_relative_to(paths.local()):
+        return CHECKOUT
+    command = f"aevb {verb} {source.stem} --study {source.parent.name}"
+    return f"`{command}`, with the settings of that study, makes it"
 
 
 def read_manifest(source: Path) -> dict[str, Any]:

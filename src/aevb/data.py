@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-import uuid
 import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +31,7 @@ import torch
 from torch import Tensor
 
 from aevb import paths
+from aevb.files import atomic
 
 Name = Literal["mnist", "freyface"]
 
@@ -378,16 +378,9 @@ def _keep(content: bytes, file: _File) -> None:
         DataError: It cannot be written there.
     """
     folder = paths.data()
-    # A name that no other process uses; in the same folder, since only within a file system is a
-    # file renamed at once.
-    part = folder / f"{file.name}.{uuid.uuid4().hex}.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
+        with atomic(folder / file.name) as part:
             part.write_bytes(content)
-            part.replace(folder / file.name)
-        finally:
-            part.unlink(missing_ok=True)  # gone already if all went well
     except OSError as error:
         raise DataError(
             f"{file.name} was downloaded, but cannot be written into {folder}: {error}. Run in a "

@@ -44,13 +44,18 @@ BUDGETS = {"quick": QUICK_BUDGET, "paper": PAPER_BUDGET}
 # they were.
 LATER = ("hidden_layers", "pixels", "sleep_first", "clip_dreams")
 
-# Settings that a single algorithm looks at.
-OF_ONE: dict[str, Algorithm] = {
-    "n_samples": "aevb",
-    "estimator": "aevb",
-    "sleep_first": "wake-sleep",
-    "clip_dreams": "wake-sleep",
+# Settings that not every algorithm looks at.
+LOOKED_AT_BY: dict[str, tuple[Algorithm, ...]] = {
+    "n_samples": ("aevb",),
+    "estimator": ("aevb",),
+    "sleep_first": ("wake-sleep",),
+    "clip_dreams": ("wake-sleep",),
+    "encoder_log_variance_factor": ("aevb", "wake-sleep"),
+    "init_encoder_log_variance_std": ("aevb", "wake-sleep"),
 }
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class ConfigurationError(ValueError):
@@ -90,7 +95,7 @@ class Run:
         clip_dreams: Gaussian dreams are moved into [0, 1] (wake-sleep).
     """
 
-    study: str = "figure2"
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "figure2"
     dataset: DatasetName = "mnist"
     nz: Annotated[int, Field(ge=1)] = 20
     algorithm: Algorithm = "aevb"
@@ -102,14 +107,14 @@ class Run:
     minibatch: Annotated[int, Field(ge=1)] = 100
     n_samples: Annotated[int, Field(ge=1)] = 1
     estimator: Literal["A", "B"] = "B"
-    encoder_log_variance_factor: Annotated[float, Field(gt=0)] = 1.0
-    init_std: Annotated[float, Field(ge=0)] = 0.01
-    init_encoder_log_variance_std: Annotated[float, Field(ge=0)] = 0.0
-    init_decoder_output_bias_std: Annotated[float, Field(ge=0)] = 0.0
+    encoder_log_variance_factor: Positive = 1.0
+    init_std: NotNegative = 0.01
+    init_encoder_log_variance_std: NotNegative = 0.0
+    init_decoder_output_bias_std: NotNegative = 0.0
     optimiser: Literal["adagrad", "adam"] = "adagrad"
     warmup: Annotated[int, Field(ge=0)] = 100
-    prior: Annotated[float, Field(ge=0)] = 1.0
-    step_sizes: Annotated[tuple[float, ...], Field(min_length=1)] = (0.01, 0.02, 0.1)
+    prior: NotNegative = 1.0
+    step_sizes: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.01, 0.02, 0.1)
     selection_window: Annotated[int, Field(ge=1)] = 100_000
     products: Products = "float32"
     hidden_layers: Annotated[int, Field(ge=1)] = 1
@@ -119,11 +124,19 @@ class Run:
 
     @model_validator(mode="after")
     def _looked_at(self) -> "Run":
-        """A setting that the algorithm does not look at must not label a curve."""
+        """A setting that does nothing must not label a curve."""
         for field in fields(self):
-            algorithm = OF_ONE.get(field.name, self.algorithm)
-            if algorithm != self.algorithm and getattr(self, field.name) != field.default:
-                raise ValueError(f"{field.name} is a setting of {algorithm}, not {self.algorithm}")
+            of = LOOKED_AT_BY.get(field.name, (self.algorithm,))
+            if self.algorithm not in of and getattr(self, field.name) != field.default:
+                raise ValueError(
+                    f"{field.name} is a setting of {' and '.join(of)}, not {self.algorithm}"
+                )
+        if self.clip_dreams and self.likelihood != "gaussian":
+            raise ValueError("clip_dreams is a setting of Gaussian pixels; Bernoulli's are 0 or 1")
+        if self.measure == "lower_bound_by_subset" and self.dataset != "mnist":
+            raise ValueError("measure lower_bound_by_subset is of the 10,000 test images of mnist")
+        if len(set(self.step_sizes)) != len(self.step_sizes):
+            raise ValueError("step_sizes has a candidate twice")
         return self
 
     @property
@@ -213,8 +226,6 @@ def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> 
             than the paper's would take the place of a curve of the paper's figures.
     """
     values: dict[str, Any] = dict(setting.partition("=")[::2] for setting in settings)
-    if values and (study is None or study in RUNS):
-        raise ConfigurationError("settings other than the paper's need a --study of their own")
     if "step_sizes" in values:
         values["step_sizes"] = values["step_sizes"].split(",")
     identity = {"study", "dataset", "nz", "algorithm", "seed", "n_train"}
@@ -224,12 +235,18 @@ def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> 
             f"cannot set {', '.join(sorted(unknown))}: the settings are {', '.join(sorted(known))}"
         )
     try:
-        run = _paper_run(name)
-        own = {"study": study or run.study, **values}
-        return TypeAdapter(Run).validate_python(asdict(run) | own)
+        papers = _paper_run(name)
+        own = values if study is None else {"study": study, **values}
+        run = TypeAdapter(Run).validate_python(asdict(papers) | own)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"{name}: {problems}") from None
+    if run.study in RUNS and run != papers:
+        raise ConfigurationError(
+            f"{name}: the study {run.study} holds the paper's runs alone; runs with other settings "
+            "than the paper's need a --study of their own"
+        )
+    return run
 
 
 def _paper_run(name: str) -> Run:

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from aevb import compare, curves, experiments, models, paths
+from aevb.files import atomic
 from aevb.networks import Model
 from aevb.randomness import generator
 
@@ -242,7 +243,7 @@ def draw_all(*, local: bool = True) -> list[Path]:
 
 def save(figure: Figure, target: Path, **options: Any) -> Path:
     """Write one figure, whole or not at all; returns the file."""
-    with curves.atomic(target) as temporary:
+    with atomic(target) as temporary:
         figure.savefig(temporary, format=target.suffix[1:], **options)
     return target
 

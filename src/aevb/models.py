@@ -13,13 +13,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from aevb import curves
+from aevb.files import atomic
 from aevb.networks import Architecture, Model, load_replicate
 
 
 def write(target: Path, parameters: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:
     """Write the parameters of one run, by name and without replicate axis, whole or not at all."""
     halves = {name: value.half().contiguous() for name, value in parameters.items()}
-    with curves.atomic(target) as temporary:
+    with atomic(target) as temporary:
         save_file(halves, temporary, metadata={"manifest": json.dumps(manifest)})
         temporary.chmod(0o644)  # safetensors makes it private
 
@@ -34,10 +35,10 @@ def read(source: Path) -> tuple[Model, dict[str, Any]]:
     """Read a model, as a stack of one in single precision, and its manifest.
 
     Raises:
-        FileNotFoundError: naming the file and the command that makes it.
+        FileNotFoundError: naming the file and what gives it.
     """
     if not source.exists():
-        raise FileNotFoundError(f"no model at {source}; `aevb export {source.stem}` makes it")
+        raise FileNotFoundError(f"no model at {source}: {curves.remedy('export', source)}")
     with safe_open(source, framework="pt") as file:
         manifest = json.loads(file.metadata()["manifest"])
         parameters = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118

@@ -28,6 +28,9 @@ class Optimisation:
 ACCUMULATORS = {"adagrad": {"squares": 1e-8}, "adam": {"mean": 0.0, "squares": 0.0}}
 ADAM_DECAY, ADAM_EPSILON = (0.9, 0.999), 1e-8
 
+# PyTorch's fused kernels for the CPU. They are private, so another version may not have them.
+KERNELS = {"adagrad": "_fused_adagrad_", "adam": "_fused_adam_"}
+
 
 class Ascent:
     """Moves one set of parameters uphill, every replicate with its own step size.
@@ -78,7 +81,8 @@ class Ascent:
             for decay, names in self._groups.items()
         }
         self._steps = first.new_tensor(self.step_sizes)[:, None, None]
-        self._rule = self.fused if first.device.type == "cpu" else self.plain
+        has_kernel = hasattr(torch, KERNELS.get(optimisation.algorithm, ""))
+        self._rule = self.fused if first.device.type == "cpu" and has_kernel else self.plain
 
     def climb(self, objective: Tensor) -> None:
         """One update along the gradient of a scalar: the objective summed over all replicates."""
@@ -107,7 +111,7 @@ class Ascent:
         return self.updates > self.optimisation.warmup
 
     def plain(self, gradients: Mapping[str, Tensor]) -> None:
-        """The two rules as their papers state them, on whole stacks."""
+        """The rules as their papers state them, on whole stacks."""
         step = self._steps if self.moving else torch.zeros_like(self._steps)
         for name, p in self.parameters.items():
             g = gradients[name] - self._decay[name] * p
@@ -115,7 +119,7 @@ class Ascent:
             if self.optimisation.algorithm == "adagrad":
                 memory["squares"] += g * g
                 p += step * g / memory["squares"].sqrt()
-            else:
+            elif self.optimisation.algorithm == "adam":
                 b1, b2 = ADAM_DECAY
                 memory["mean"].lerp_(-g, 1 - b1)  # of the descent direction, as the kernels
                 memory["squares"].lerp_(g * g, 1 - b2)

@@ -87,14 +87,10 @@ def largest_difference(
 
 def _same_machine(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     """Whether two manifests tell of numbers that should agree bit for bit."""
-    makers = [*a.get("makers", [a]), *b.get("makers", [b])]
+    makers = [{**one, **maker} for one in (a, b) for maker in one.get("makers", [{}])]
     hardware = pd.DataFrame([maker["hardware"] for maker in makers])  # older ones tell less of it
-    torch = {maker["versions"]["torch"] for maker in makers}
-    return (
-        bool((hardware.nunique() == 1).all())
-        and len(torch) == 1
-        and a["precision"] == b["precision"]
-    )
+    others = {(maker["versions"]["torch"], maker["precision"]) for maker in makers}
+    return bool((hardware.nunique() == 1).all()) and len(others) == 1
 
 
 def _other_settings(ours: Mapping[str, Any], published: Mapping[str, Any]) -> str:

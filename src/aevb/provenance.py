@@ -88,7 +88,10 @@ def maker(device: torch.device) -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The commit of this source, with `-dirty` if the library differs from it; None outside git."""
+    """The commit of this source, with `-dirty` if the library differs from it.
+
+    None where git does not track it: outside a checkout, and installed below another project.
+    """
     source = Path(__file__).parent
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -97,10 +100,10 @@ def commit() -> str | None:
         )
 
     try:
-        head = git("rev-parse", "HEAD")
+        tracked = git("ls-files", "--error-unmatch", Path(__file__).name).returncode == 0
     except FileNotFoundError:  # no git on this machine
         return None
-    if head.returncode != 0:
+    if not tracked:
         return None
     changed = git("status", "--porcelain", "--", ".").stdout  # untracked files too
-    return head.stdout.strip() + ("-dirty" if changed else "")
+    return git("rev-parse", "HEAD").stdout.strip() + ("-dirty" if changed else "")

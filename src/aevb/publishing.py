@@ -1,40 +1,70 @@
 """From this machine's results to the published ones."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from aevb import curves, models, paths
+from aevb.experiments import ConfigurationError
+from aevb.files import atomic
 
 
-def publish(study: str) -> list[Path]:
-    """Copy this machine's curves of a study to where published ones lie, with manifest and model.
+def publish(studies: Sequence[str]) -> list[Path]:
+    """Copy this machine's curves of studies to where published ones lie, with manifest and model.
 
     A curve that ends before the published one of its name is left where it is, and so is a model
-    that was exported before its curve was continued.
+    that was exported before its curve was continued. All is looked at before anything is copied.
 
     Returns:
         The published curves that were written.
 
     Raises:
-        FileNotFoundError: if this machine has no curve of the study.
+        FileNotFoundError: if this machine has no curve of a study.
+        ConfigurationError: if a curve would take the place of a published one with other settings,
+            or with columns that it lacks.
     """
-    sources = sorted((paths.local() / "curves" / study).glob("*.csv"))
-    if not sources:
-        raise FileNotFoundError(
-            f"no curve of {study} in {paths.local()}; `make train` makes those of the figures"
-        )
+    sources: dict[Path, Path] = {}
+    for study in studies:
+        found = sorted((paths.local() / "curves" / study).glob("*.csv"))
+        if not found:
+            raise FileNotFoundError(
+                f"no curve of {study} in {paths.local()}; `make train` makes those of the figures"
+            )
+        sources |= {
+            source: target
+            for source in found
+            if _goes_as_far(source, target := paths.curve(paths.published(), study, source.stem))
+        }
     written = []
-    for source in sources:
-        target = paths.curve(paths.published(), study, source.stem)
-        samples = curves.read_manifest(source)["samples"]
-        if target.exists() and samples < curves.read_manifest(target)["samples"]:
-            continue
+    for source, target in sources.items():
+        study, samples = target.parent.name, curves.read_manifest(source)["samples"]
         copies = {source: target, source.with_suffix(".json"): target.with_suffix(".json")}
         model = paths.model(paths.local(), study, source.stem)
         if model.exists() and models.manifest(model)["samples"] == samples:
             copies[model] = paths.model(paths.published(), study, source.stem)
         for own, public in copies.items():
-            with curves.atomic(public) as temporary:
+            with atomic(public) as temporary:
                 shutil.copyfile(own, temporary)
         written.append(target)
     return written
+
+
+def _goes_as_far(source: Path, target: Path) -> bool:
+    """Whether a curve can take the place of the published one, if there is one."""
+    if not target.exists():
+        return True
+    ours, published = (curves.read_manifest(file) for file in (source, target))
+    if ours["samples"] < published["samples"]:
+        return False
+    if ours["configuration"] != published["configuration"]:
+        raise ConfigurationError(
+            f"{target} has other settings than {source}: expected the configuration "
+            f"{published['configuration_sha256']}, got {ours['configuration_sha256']}. Train it "
+            "in another --study, or delete the published curve first"
+        )
+    if lost := curves.read(target).columns.difference(curves.read(source).columns).to_list():
+        raise ConfigurationError(
+            f"{source} lacks columns of {target}: {', '.join(lost)}. Delete its checkpoint and "
+            "train it again, or delete the published curve first"
+        )
+    return True

@@ -2,18 +2,28 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from aevb import curves, measures, models, paths, provenance
 from aevb.backprop import BackpropAEVB, BackpropWakeSleep
 from aevb.data import Dataset, binarised
-from aevb.experiments import ConfigurationError, Run, command, samples_per_update
+from aevb.experiments import (
+    ConfigurationError,
+    Run,
+    budget_of,
+    command,
+    end_of,
+    samples_per_update,
+)
+from aevb.files import atomic
 from aevb.learners import Learner
 from aevb.learners.aevb import AEVB
 from aevb.learners.mcem import MCEM
@@ -266,15 +276,53 @@ def run_to(
         seconds_between_checkpoints: how often a checkpoint is written between log points.
 
     Raises:
-        ConfigurationError: if the runs differ in more than seed and Nz, if their checkpoints are
-            not at the same number of samples, if a checkpoint was made with other settings or on
-            another kind of device, or if no candidate step size gives a finite bound.
+        ConfigurationError: if the runs differ in more than seed and Nz, or are not all different;
+            if another process trains one of them; if their checkpoints are not at the same number
+            of samples, or one was made with other settings or on another kind of device; if no
+            candidate step size gives a finite bound; if likelihoods of several Nz are asked for.
         Stopped: when a stop was requested and the checkpoints are written. While step sizes are
             being selected there are none yet, and the selection will begin again.
     """
-    maker = provenance.maker(device)  # now: the source may change while the run goes on
-    if len({replace(run, seed=0, nz=1) for run in runs}) != 1:
-        raise ConfigurationError("runs that train as one stack may differ in seed and nz alone")
+    if len({replace(run, seed=0, nz=1) for run in runs}) != 1 or len(set(runs)) != len(runs):
+        raise ConfigurationError("runs that train as one stack must differ, in seed and nz alone")
+    if runs[0].measure == "marginal_loglik" and len({run.nz for run in runs}) != 1:
+        raise ConfigurationError(
+            "measure marginal_loglik: the estimators read runs of one nz together; expected a "
+            "stack of one nz, train each with a command of its own"
+        )
+    with ExitStack() as held:
+        for run in sorted(runs, key=lambda run: run.name):
+            held.enter_context(_alone(run))
+        _run_to(runs, budget, dataset, device, report, stop_requested, seconds_between_checkpoints)
+
+
+@contextmanager
+def _alone(run: Run) -> Iterator[None]:
+    """While another process trains a run, the two would write over each other's checkpoints."""
+    lock = paths.checkpoint(run.study, run.name).with_suffix(".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout:
+        raise ConfigurationError(
+            f"{run.name} in study {run.study} is being trained by another process, which holds "
+            f"{lock}: wait for that, or stop it"
+        ) from None
+
+
+def _run_to(
+    runs: Sequence[Run],
+    budget: float,
+    dataset: Dataset,
+    device: torch.device,
+    report: Report,
+    stop_requested: Callable[[], bool],
+    seconds_between_checkpoints: float,
+) -> None:
+    precision = f"float32, products of {precision_of(runs[0].products, device)}"
+    # Now: the source may change while the run goes on.
+    maker = {"precision": precision, **provenance.maker(device)}
     if runs[0].pixels == "binary":
         dataset = binarised(dataset)
     saved = [_load_checkpoint(run, device) for run in runs]
@@ -293,7 +341,6 @@ def run_to(
     training = start(runs, [s.step_size for s in selections], dataset, device)
     if states:
         training.load([s["training"] for s in states])
-    precision = f"float32, products of {precision_of(runs[0].products, device)}"
     seconds = max((s["seconds"] for s in states), default=0.0)
     clock = time.monotonic()
 
@@ -313,7 +360,7 @@ def run_to(
             _save_checkpoint(run, content)
         for run, content in zip(runs, contents, strict=True):
             if rows := content["training"]["rows"]:
-                manifest = _manifest(run, dataset, precision, content)
+                manifest = _manifest(run, dataset, content)
                 curves.write(paths.curve(paths.local(), run.study, run.name), rows, manifest)
 
     if not all(_is_written(run, rows) for run, rows in zip(runs, training.rows, strict=True)):
@@ -340,14 +387,21 @@ def export(run: Run) -> Path:
     """
     checkpoint, curve = _load_checkpoint(run), paths.curve(paths.local(), run.study, run.name)
     if checkpoint is None:
-        raise FileNotFoundError(
-            f"{run.name} has no checkpoint here; `aevb run {run.name}` makes it"
-        )
+        makes = command(run, round(budget_of(run, "quick")))
+        raise FileNotFoundError(f"{run.name} has no checkpoint here; `{makes}` makes it")
     target = paths.model(paths.local(), run.study, run.name)
     state: State = checkpoint["training"]  # a run that was stopped is past its last log point
     manifest = curves.read_manifest(curve) | {"samples": state["samples"]}
     models.write(target, state["parameters"], manifest)
     return target
+
+
+def is_short_of(run: Run, budget: str | float) -> bool:
+    """Whether the run's curve on this machine, if there is one, ends before the budget does."""
+    file = paths.curve(paths.local(), run.study, run.name)
+    if not (file.exists() and file.with_suffix(".json").exists()):
+        return True
+    return bool(curves.read_manifest(file)["samples"] < end_of(run, budget))
 
 
 def _is_written(run: Run, rows: Sequence[Row]) -> bool:
@@ -376,9 +430,7 @@ def _makers(
     return [*before, {"from": saved["training"]["samples"], **now}]
 
 
-def _manifest(
-    run: Run, dataset: Dataset, precision: str, content: dict[str, Any]
-) -> dict[str, Any]:
+def _manifest(run: Run, dataset: Dataset, content: dict[str, Any]) -> dict[str, Any]:
     state: State = content["training"]
     makers: list[dict[str, Any]] = content["makers"]
     last = {key: value for key, value in makers[-1].items() if key != "from"}
@@ -394,7 +446,6 @@ def _manifest(
         "samples": state["rows"][-1]["samples"],
         "wall_seconds": round(content["seconds"], 1),
         "samples_per_second": round(state["samples"] / content["seconds"]),
-        "precision": precision,
         **last,
         **({"makers": makers} if len(makers) > 1 else {}),
         "data_sha256": dataset.checksums,
@@ -403,7 +454,7 @@ def _manifest(
 
 
 def _save_checkpoint(run: Run, content: dict[str, Any]) -> None:
-    with curves.atomic(paths.checkpoint(run.study, run.name)) as temporary:
+    with atomic(paths.checkpoint(run.study, run.name)) as temporary:
         digest = provenance.digest(run.configuration)
         torch.save({**content, "configuration_sha256": digest}, temporary)
 
@@ -419,10 +470,11 @@ def _load_checkpoint(run: Run, device: torch.device | None = None) -> dict[str, 
             f"{source} was made with other settings than those of {run.name} in study {run.study}: "
             "use another --study, or delete that file to start again"
         )
-    if "makers" not in content:  # an older checkpoint: its manifest alone names what made it
+    makers = content.get("makers", [{"from": 0}])
+    if "precision" not in makers[-1]:  # an older checkpoint: its manifest tells the rest
         manifest = curves.read_manifest(paths.curve(paths.local(), run.study, run.name))
-        made = {key: manifest[key] for key in ("hardware", "versions", "commit")}
-        content["makers"] = [{"from": 0, **made}]
+        made = {key: manifest[key] for key in ("precision", "hardware", "versions", "commit")}
+        content["makers"] = [{**made, **maker} for maker in makers]
     made_on = content["makers"][-1]["hardware"]["device"]
     if device is not None and device.type != made_on:
         raise ConfigurationError(
