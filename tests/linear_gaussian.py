@@ -1,6 +1,5 @@
 """Linear networks with the interface of `networks.Model`: a learner on them has a known answer."""
 
-from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -51,10 +50,6 @@ class LinearModel(nn.Module):
     def as_model(self) -> Model:
         """The same object, to a type checker: learners use no more than what is here."""
         return cast(Model, self)
-
-    def parameters_of(self, network: str) -> Mapping[str, Tensor]:
-        """Parameters by name whose name starts with `network`."""
-        return {name: p for name, p in self.named_parameters() if name.startswith(network)}
 
     def exact(self, replicate: int = 0) -> LinearGaussian:
         """The exact answers for one replicate's decoder."""

@@ -1,6 +1,12 @@
 """What the commands print, and how they fail."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +14,128 @@ import torch
 import yaml  # type: ignore[import-untyped]
 from published import MANIFEST
 
-from aevb import cli, curves, data, experiments, paths, runner
+from aevb import cli, curves, data, experiments, figures, paths, runner
 
 RUN = experiments.figure2_run("mnist", 20, "aevb")
+
+# The command on a small data set, interrupted after a while.
+INTERRUPTED = """
+import signal
+from aevb import cli, data, train
+from test_cli import small
+
+class Interrupted(cli.Progress):
+    def __call__(self, what, end, training):
+        super().__call__(what, end, training)
+        if training.samples > 1200:
+            signal.raise_signal(signal.SIGINT)
+
+cli.Progress, cli.SECONDS_BETWEEN_LINES = Interrupted, 1e-9
+data.load, train.SAMPLES_BETWEEN_REPORTS = small, 100
+cli.main()
+"""
+
+
+def small(name: data.Name) -> data.Dataset:
+    """Stands in for `data.load`."""
+    pixels = torch.rand(120, 12, generator=torch.Generator().manual_seed(0))
+    return data.Dataset(name, pixels[:80], pixels[80:90], pixels[90:], (3, 4))
+
+
+def test_an_interrupted_run_says_so_and_the_same_command_goes_on(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["run", RUN.name, "--study", "small", "--budget", "2000"]
+    for setting in ("n_hidden=8", "minibatch=10", "warmup=5", "step_sizes=0.02"):
+        arguments += ["--set", setting]
+    interrupted = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *arguments],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert interrupted.returncode == 130, interrupted.stderr
+    (said,) = interrupted.stderr.splitlines()
+    assert said.startswith("stopped; the same command goes on from its last checkpoint")
+    lines = interrupted.stdout.splitlines()
+    assert re.fullmatch(
+        rf"{RUN.name}, training: 1,\d\d0 of 2,000 samples, bound -\d\.\d nats, "
+        r"[\d,]+ samples/s, \d\d:\d\d left",
+        lines[-1],
+    )
+
+    monkeypatch.setattr(data, "load", small)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    curve = paths.curve(paths.local(), "small", RUN.name)
+    stopped = curve.read_bytes()
+    cli.app(arguments, standalone_mode=False)
+    continued = curve.read_bytes()
+    assert len(stopped) < len(continued)
+    paths.checkpoint("small", RUN.name).unlink()
+    curve.unlink()
+    cli.app(arguments, standalone_mode=False)
+    assert curve.read_bytes() == continued
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_and_a_termination_ask_a_run_to_stop(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    handlers: dict[int, Callable[[int, None], None]] = {}
+    monkeypatch.setattr("signal.signal", handlers.__setitem__)
+    stop = cli._StopOnSignal()
+    assert not stop.requested()
+    handlers[number](number, None)
+    assert stop.requested()
+
+
+def test_the_runs_of_both_figures_are_listed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [run.name for run in [*experiments.figure3(3), *experiments.figure2(3)]]
+    cli.list_runs(seed=3)
+    assert capsys.readouterr().out.splitlines() == names
+    monkeypatch.setattr(data, "available", lambda: ["mnist"])
+    cli.list_runs(seed=3, available=True)
+    here = [name for name in names if not name.startswith("freyface")]
+    assert capsys.readouterr().out.splitlines() == here
+    assert len(here) < len(names) == 24
+
+
+def test_the_model_that_is_exported_is_that_of_the_study_and_its_settings(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported: list[experiments.Run] = []
+
+    def export(run: experiments.Run) -> Path:
+        exported.append(run)
+        return paths.model(paths.local(), run.study, run.name)
+
+    monkeypatch.setattr(runner, "export", export)
+    arguments = ["--study", "other", "--set", "optimiser=adam", "--set", "prior=0"]
+    cli.app(["export", RUN.name, *arguments], standalone_mode=False)
+    assert capsys.readouterr().out == f"results/local/models/other/{RUN.name}.safetensors\n"
+    cli.app(["export", RUN.name], standalone_mode=False)
+    assert exported == [replace(RUN, study="other", optimiser="adam", prior=0.0), RUN]
+
+
+@pytest.mark.parametrize(("arguments", "local"), [([], True), (["--published"], False)])
+def test_figures_are_of_local_runs_too_unless_the_published_ones_are_asked_for(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    local: bool,
+) -> None:
+    def draw_all(*, local: bool = True) -> list[Path]:
+        return [paths.figure(paths.local() if local else paths.published(), "figure2", "svg")]
+
+    monkeypatch.setattr(figures, "draw_all", draw_all)
+    cli.app(["figures", *arguments], standalone_mode=False)
+    folder = "results/local/figures" if local else "results/figures"
+    assert capsys.readouterr().out == f"{folder}/figure2.svg\n"
 
 
 @pytest.mark.parametrize(
@@ -54,10 +179,10 @@ def test_a_wrong_configuration_is_told_in_one_line(
     assert re.match("aevb: no run is called .*: expected <mnist", line)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_a_missing_gpu_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr("sys.argv", ["aevb", "run", RUN.name, "--device", "cuda"])
     with pytest.raises(SystemExit, match="2"):
         cli.main()

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,6 @@ from aevb import runner
 from aevb.data import Dataset
 from aevb.experiments import Run
 from aevb.train import (
-    _SEEN_THROUGH,
     Row,
     Stopped,
     Training,
@@ -162,12 +162,73 @@ def test_no_process_records_its_first_update(dataset: Dataset) -> None:
 
 
 def test_what_products_are_rounded_to_is_found_by_trying() -> None:
+    torch.set_float32_matmul_precision("medium")
+    try:
+        product = torch.full((64, 64), 1 + 2**-9) @ torch.eye(64)
+    finally:
+        torch.set_float32_matmul_precision("highest")
     assert precision_of("float32", CPU) == "float32"
-    assert precision_of("bfloat16", CPU) in ("float32", "bfloat16")
-    for value in _SEEN_THROUGH.values():
-        assert torch.tensor(value) != 1
-    assert torch.tensor(_SEEN_THROUGH["bfloat16"]).bfloat16() == 1
+    assert precision_of("bfloat16", CPU) == ("bfloat16" if product[0, 0] == 1 else "float32")
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.parametrize(
+    ("name", "rounded_to"),
+    [
+        ("bfloat16", torch.bfloat16),
+        ("TensorFloat-32", torch.float16),  # has as many bits of precision
+        ("float32", torch.float32),
+    ],
+)
+def test_each_format_that_products_may_be_rounded_to_is_told_from_the_others(
+    name: str, rounded_to: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def product(factor: torch.Tensor, _identity: torch.Tensor) -> torch.Tensor:
+        exact = torch.get_float32_matmul_precision() == "highest"
+        return factor if exact else factor.to(rounded_to).float()
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", product)
+    assert precision_of("bfloat16", CPU) == name
+    assert precision_of("float32", CPU) == "float32"
+
+
+@pytest.mark.parametrize("slow", ["reports", "evaluations"])
+def test_a_checkpoint_is_written_whenever_the_last_is_some_time_ago(
+    slow: str, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that goes on by a second in every report, or in every evaluation."""
+    training = begin([TINY], dataset)
+    clock = 0
+    reports: list[int] = []
+    saved: list[tuple[int, int]] = []
+
+    def report(training: Training) -> None:
+        nonlocal clock
+        clock += slow == "reports"
+        reports.append(training.samples)
+
+    def evaluate(_: Training) -> list[Row]:
+        nonlocal clock
+        clock += slow == "evaluations"
+        return [{}]
+
+    monkeypatch.setattr("aevb.train.SAMPLES_BETWEEN_REPORTS", 70)
+    monkeypatch.setattr("aevb.train.time", SimpleNamespace(monotonic=lambda: clock))
+    train(
+        training,
+        4000,
+        evaluate,
+        report=report,
+        checkpoint=lambda t: saved.append((t.samples, len(t.rows[0]))),
+        seconds_between_checkpoints=2.5,
+    )
+    points = [int(row["samples"]) for row in training.rows[0]]
+    assert saved.pop() == (points[-1], len(points))
+    if slow == "evaluations":  # a checkpoint holds the point that it was written after
+        assert saved == [(points[n - 1], n) for n in range(3, len(points), 3)]
+    else:
+        assert [samples for samples, _ in saved] == reports[2::3]
+        assert not {samples for samples, _ in saved} <= {*points}
 
 
 def test_runs_at_different_samples_cannot_be_stacked(dataset: Dataset) -> None:

@@ -1,0 +1,80 @@
+"""What the columns of a curve are evaluated on: which images of larger sets, and how many."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from aevb import measures
+from aevb.data import Dataset
+from aevb.networks import Architecture, Model
+from aevb.randomness import Streams, generator
+
+REPLICATES, NZ = 2, 2
+
+
+def images(first: float, rows: int) -> Tensor:
+    """Of one pixel, darker from one image to the next: `likelihood` tells all of them apart."""
+    return first - torch.arange(rows)[:, None] / 2**14
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    train, validation, test = images(1.0, 10_050), images(0.25, 30), images(0.875, 1_040)
+    return Dataset("mnist", train, validation, test, (1, 1))
+
+
+def model() -> Model:
+    """Whatever z, the pixel has logits of its replicate, and q(z|x) is the prior."""
+    stack = Model([Architecture(1, 2, NZ, "bernoulli")] * REPLICATES)
+    logits = stack.decoder.get_parameter("logits.bias")
+    with torch.no_grad():
+        logits.copy_(torch.tensor([2.0**18, 2.0**19]).view_as(logits))
+    return stack
+
+
+def likelihood(pixels: Tensor) -> Tensor:
+    """log p(x) of `model`, nats: 16 nats and 32 nats from one image to the next."""
+    return (torch.tensor([[2.0**18], [2.0**19]]) * (pixels[:, 0] - 1)).double()
+
+
+def streams() -> Streams:
+    return Streams([generator(seed, "evaluation") for seed in range(REPLICATES)], [NZ] * REPLICATES)
+
+
+def test_bounds_are_of_the_first_10000_training_points_and_of_all_test_points(
+    dataset: Dataset,
+) -> None:
+    values = measures.lower_bounds(model(), dataset.train, dataset, streams())
+    expected = {
+        "train": dataset.train[:10_000],
+        "test": dataset.test,
+        "test_first1000": dataset.test[:1000],
+        "validation": dataset.validation,
+    }
+    assert list(values) == list(expected)
+    for column, pixels in expected.items():
+        torch.testing.assert_close(values[column], likelihood(pixels), msg=column)
+
+
+def test_bounds_of_few_training_points_are_of_these(dataset: Dataset) -> None:
+    without = replace(dataset, validation=dataset.validation[:0])
+    values = measures.lower_bounds(model(), dataset.train[:50], without, streams())
+    torch.testing.assert_close(values["train"], likelihood(dataset.train[:50]))
+    assert "validation" not in values
+
+
+def test_marginal_likelihoods_are_of_the_first_1000_training_and_test_points(
+    dataset: Dataset,
+) -> None:
+    values = measures.marginal_logliks(model(), dataset.train, dataset, streams())
+    assert list(values) == ["train", "train_accurate", "test", "test_accurate"]
+    for split, pixels in {"train": dataset.train, "test": dataset.test}.items():
+        expected = likelihood(pixels[:1000])
+        for column in (split, f"{split}_accurate"):
+            torch.testing.assert_close(values[column], expected, atol=10, rtol=0)
+        papers, accurate = (
+            (values[column] - expected).abs().mean() for column in (split, f"{split}_accurate")
+        )
+        assert accurate < 0.1 < papers
