@@ -244,10 +244,18 @@ def render(builder: str, config: dict[str, Any], notebooks: Path = NOTEBOOKS) ->
         without = shutil.ignore_patterns(BUILD.name, NOTEBOOKS.name)
         shutil.copytree(BOOK, copy, ignore=without, dirs_exist_ok=True)
         shutil.copytree(notebooks, Path(copy, NOTEBOOKS.name))
+        if builder == "latex":
+            unfold(Path(copy, NOTEBOOKS.name))
         command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
         command += ["build", copy, "--path-output", str(BOOK), "--builder", builder]
         command += ["--config", str(file), "--all", "-W", "-n", "--keep-going"]
         return subprocess.run(command, check=False).returncode
+
+
+def unfold(notebooks: Path) -> None:
+    """Show the outputs of folded cells: in print they would be left out, tables and all."""
+    for file in notebooks.glob("*.ipynb"):
+        file.write_text(file.read_text().replace('"hide-cell"', '"hide-input"'))
 
 
 @app.command()

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -308,3 +309,11 @@ def test_references_stand_in_their_chapter_of_the_pdf() -> None:
     assert "\\chapter{References}" not in done
     with pytest.raises(ValueError, match="expected one chapter of references"):
         build.references_in_place(entries)
+
+
+def test_no_output_of_a_cell_is_left_out_of_the_pdf(tmp_path: Path) -> None:
+    shutil.copytree(BOOK / "notebooks", tmp_path / "notebooks")
+    build.unfold(tmp_path / "notebooks")
+    for file in (tmp_path / "notebooks").glob("*.ipynb"):
+        for cell in read(file).cells:
+            assert not {"hide-cell", "hide-output"} & set(cell.metadata.get("tags", [])), file.name
