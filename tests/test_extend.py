@@ -77,3 +77,14 @@ def test_every_column_of_results_is_explained() -> None:
     assert {"train_running", "share_of_floor", "visible"} <= columns
     # The standard error of a column is explained with it.
     assert {c for c in columns if f"`{c.removesuffix('_se')}`" not in explained} == set()
+
+
+def test_every_study_is_explained_and_there() -> None:
+    text = (ROOT / "results" / "README.md").read_text()
+    table = text.split("### Studies")[1].split("\n\n")[1]
+    names = re.findall(r"`([^`/]+)/`", table)
+    patterns = {name: re.sub("<.+?>", r"[\\d.]+", name) for name in names}
+    studies = [folder.name for folder in (ROOT / "results" / "curves").iterdir()]
+    there = {s: [n for n, p in patterns.items() if re.fullmatch(p, s)] for s in studies}
+    assert [study for study, named in there.items() if not named] == []
+    assert set(names) == {name for named in there.values() for name in named}
