@@ -60,6 +60,8 @@ def test_a_fresh_run_is_compared_with_the_published_one(project: Path) -> None:
     assert other == row | {"same_machine": False, "largest_difference": 0.5, "tolerance": 10.0}
     assert prefixes.not_the_published() == ""
     assert "0.5000 nats" in compare.report("1e6")
+    put(paths.local(), 10**4)
+    assert "1 of 1 local runs were not compared" in compare.report("1e4")
 
 
 @pytest.mark.parametrize(

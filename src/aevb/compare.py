@@ -197,14 +197,21 @@ def report(budget: str | float, seed: int = 0) -> str:
                           "the paper's test curve, which seems to be of them.", ""]  # fmt: skip
             if here.paper.isna().any():
                 lines += ["none: the paper's curve has no points near there.", ""]
-    against = prefixes.compared(seed).dropna(subset=["largest_difference"])
+    fresh = prefixes.compared(seed)
+    fresh = fresh[fresh.other_settings == ""]  # of others `not_the_published` tells
+    against = fresh.dropna(subset=["largest_difference"])
     if not against.empty:
         worst = against.sort_values("largest_difference").iloc[-1]
         same = int(against.same_machine.sum())
         lines += [
-            f"{len(against)} local runs against the published runs of the same seed ({same} made "
-            "on the same kind of machine): largest difference "
+            f"Local runs against the published runs of the same seed: {len(against)} ({same} made "
+            "on the same kind of machine), largest difference "
             f"{worst.largest_difference:.4f} nats, in {worst.run}.",
+        ]
+    if short := len(fresh) - len(against):
+        lines += [
+            f"{short} of {len(fresh)} local runs were not compared with the published runs of the "
+            f"same seed: they end before {prefixes.COMPARED_FROM:,} samples."
         ]
     if "freyface" not in data.available():
         lines += ["Left out: the Frey Face data could not be had, so the Frey Face panels show "
