@@ -119,12 +119,29 @@ def test_where_there_is_no_kernel_the_plain_rule_moves(
     assert rule() == "plain"
 
 
-def test_a_rule_of_a_subclass_is_not_taken_for_one_that_repeats() -> None:
+def test_an_algorithm_without_a_rule_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(optim.ACCUMULATORS, "sgd", {})
+    ascent = Ascent(parameters(), Optimisation("sgd"), [0.1, 0.1], 1.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no rule for 'sgd'"):
+        ascent.ascend(next(iter(gradients(1))))
+
+
+def test_a_rule_of_a_subclass_is_used_and_not_taken_for_one_that_repeats() -> None:
     class Counting(Ascent):
         def ascend(self, gradients: Mapping[str, torch.Tensor]) -> None:
             super().ascend(gradients)
 
-    for kind, repeats in ((Ascent, True), (Counting, False)):
+    class Sliding(Ascent):
+        def plain(self, gradients: Mapping[str, torch.Tensor]) -> None:
+            for name, p in self.parameters.items():
+                p += gradients[name]
+
+    before, (step,) = parameters(), gradients(1)
+    sliding = Sliding(parameters(), Optimisation(warmup=0), [0.1, 0.1], 1.0)
+    sliding.ascend(step)
+    for name, p in sliding.parameters.items():
+        assert torch.equal(p, before[name] + step[name])
+    for kind, repeats in ((Ascent, True), (Counting, False), (Sliding, False)):
         ascent = kind(parameters(), Optimisation(warmup=0), [0.1, 0.1], 1.0)
         assert not ascent.repeats
         ascent.ascend(next(iter(gradients(1))))

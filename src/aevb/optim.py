@@ -14,7 +14,7 @@ class Optimisation:
 
     Attributes:
         algorithm: Adagrad as in the paper, or Adam (its default decay rates) for comparison.
-        warmup: the first so many minibatches only feed the accumulators; nothing moves.
+        warmup: the first so many updates only feed the accumulators; nothing moves.
         prior: precision of the zero-mean Gaussian prior on weight matrices (MAP); 0 for none.
     """
 
@@ -81,7 +81,8 @@ class Ascent:
             for decay, names in self._groups.items()
         }
         self._steps = first.new_tensor(self.step_sizes)[:, None, None]
-        has_kernel = hasattr(torch, KERNELS.get(optimisation.algorithm, ""))
+        # A subclass with a rule of its own has no kernel for it.
+        has_kernel = self._own_rules and hasattr(torch, KERNELS.get(optimisation.algorithm, ""))
         self._rule = self.fused if first.device.type == "cpu" and has_kernel else self.plain
 
     def climb(self, objective: Tensor) -> None:
@@ -102,8 +103,12 @@ class Ascent:
         Then it can be recorded once and replayed. Adam's bias correction depends on the number,
         and a rule of a subclass may.
         """
-        own_rule = type(self).ascend is Ascent.ascend
-        return own_rule and self.optimisation.algorithm == "adagrad" and self.moving
+        return self._own_rules and self.optimisation.algorithm == "adagrad" and self.moving
+
+    @property
+    def _own_rules(self) -> bool:
+        """Whether the rules are those of this class, not of a subclass."""
+        return type(self).ascend is Ascent.ascend and type(self).plain is Ascent.plain
 
     @property
     def moving(self) -> bool:
@@ -126,6 +131,8 @@ class Ascent:
                 mean = memory["mean"] / (1 - b1**self.updates)
                 squares = memory["squares"] / (1 - b2**self.updates)
                 p -= step * mean / (squares.sqrt() + ADAM_EPSILON)
+            else:
+                raise ValueError(f"no rule for {self.optimisation.algorithm!r}; write it here")
 
     def fused(self, gradients: Mapping[str, Tensor]) -> None:
         """The same in PyTorch's fused CPU kernels, which read and write every tensor once.
