@@ -25,7 +25,7 @@ import pytest
 import scipy.io
 import torch
 
-from aevb import data
+from aevb import cli, data
 from aevb.paths import data as data_directory
 
 REAL_URLOPEN = urllib.request.urlopen
@@ -257,6 +257,22 @@ def test_available_needs_every_file_and_downloads_none(web: Web, user: Path) -> 
     place(data_directory(), FREY)
     assert data.available() == ["mnist", "freyface"]
     assert web.asked == []
+
+
+def test_the_command_leaves_frey_face_out_only_where_it_is_out_of_reach(
+    web: Web, user: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    web.serve(MIRRORS[0], *MNIST)
+    cli.get_data()
+    assert "Frey Face is left out. The data set freyface is incomplete" in capsys.readouterr().err
+    (user / FREY).write_bytes(b"another file")
+    with pytest.raises(data.WrongFileError, match=f"{FREY} is not"):
+        cli.get_data()
+    (user / FREY).unlink()
+    web.pages.clear()
+    (data_directory() / MNIST[0]).unlink()
+    with pytest.raises(data.DataError, match="mnist is incomplete"):
+        cli.get_data()
 
 
 def test_unknown_name(web: Web) -> None:

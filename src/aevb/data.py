@@ -103,6 +103,10 @@ class DataError(RuntimeError):
     """A data file is missing, wrong or out of reach; the message says which, and what to do."""
 
 
+class WrongFileError(DataError):
+    """A file that is there is not the data set's, or ``AEVB_DATA`` names no directory."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A data set in memory: images flattened row by row, grey levels in [0, 1].
@@ -188,8 +192,9 @@ def fetch(name: Name) -> list[Path]:
         The path of each file, in ``AEVB_DATA`` or in :func:`aevb.paths.data`.
 
     Raises:
-        DataError: A file that is there is wrong (it is left alone), or one that is missing could
-            not be downloaded; or ``AEVB_DATA`` is no directory.
+        DataError: A file that is missing could not be downloaded.
+        WrongFileError: A file that is there is wrong (it is left alone), or ``AEVB_DATA`` is no
+            directory.
         ValueError: There is no data set of that name.
     """
     if name not in _FILES:
@@ -207,8 +212,8 @@ def available() -> list[Name]:
     Downloads nothing and writes nothing.
 
     Raises:
-        DataError: A file is there but is wrong, or ``AEVB_DATA`` is no directory: to report that
-            as absence would hide it.
+        WrongFileError: A file is there but is wrong, or ``AEVB_DATA`` is no directory: to report
+            that as absence would hide it.
     """
     return [name for name, files in _FILES.items() if None not in [_find(f) for f in files]]
 
@@ -238,7 +243,7 @@ def _find(file: _File) -> Path | None:
             else "Put the right file there; or take it away (or unset AEVB_DATA), "
             "then run `aevb data` to download it."
         )
-        raise DataError(f"{path} is not the {file.name} of the data set: {problem}. {remedy}")
+        raise WrongFileError(f"{path} is not the {file.name} of the data set: {problem}. {remedy}")
     return None
 
 
@@ -252,7 +257,7 @@ def _user_paths(file: _File) -> list[Path]:
         return []
     user = Path(named).expanduser()
     if not user.is_dir():
-        raise DataError(
+        raise WrongFileError(
             f"AEVB_DATA names {named}, which is no directory. Set it to a directory that holds "
             "the data files, or unset it and run `aevb data` to download them."
         )
