@@ -42,8 +42,9 @@ def test_a_missing_curve_names_what_gives_it(
         (paths.local(), "aevb run mnist-nz3-aevb-seed0 --study adam`"),
         (paths.published(), "in a checkout of the project"),
     ):
-        with pytest.raises(FileNotFoundError, match=said):
-            curves.read(paths.curve(results, "adam", "mnist-nz3-aevb-seed0"))
+        for read in (curves.read, curves.read_manifest):
+            with pytest.raises(FileNotFoundError, match=said):
+                read(paths.curve(results, "adam", "mnist-nz3-aevb-seed0"))
 
 
 def test_without_the_papers_curves_a_checkout_is_asked_for(

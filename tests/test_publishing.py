@@ -72,3 +72,17 @@ def test_publishing_keeps_the_settings_and_the_columns_of_a_curve(
         publishing.publish(["study", "another-study"])
     assert public.read_bytes() == before  # all or nothing
     assert publishing.publish(["study"]) == [public]
+
+
+def test_a_longer_curve_keeps_the_name_under_which_it_can_have_been_cited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "results" / "paper").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    own, public = (paths.curve(root, "study", "run") for root in (paths.local(), paths.published()))
+    first = {"study": "figure2", "configuration_sha256": "an-experiment"}
+    curves.write(public, [{"samples": 10}], MANIFEST | {"samples": 10, "first_published_as": first})
+    curves.write(own, [{"samples": 20}], MANIFEST | {"samples": 20})
+    publishing.publish(["study"])
+    published = curves.read_manifest(public)
+    assert published == curves.read_manifest(own) | {"first_published_as": first}

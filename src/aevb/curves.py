@@ -32,6 +32,11 @@ def write(target: Path, rows: Sequence[dict[str, float]], manifest: dict[str, An
     """Write a curve and its manifest, each whole or not at all."""
     with atomic(target) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.7g")
+    write_manifest(target, manifest)
+
+
+def write_manifest(target: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest beside the curve file `target`."""
     with atomic(target.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(manifest, indent=2) + "\n")
 
@@ -56,9 +61,21 @@ def remedy(verb: str, source: Path) -> str:
 
 
 def read_manifest(source: Path) -> dict[str, Any]:
-    """Read the manifest beside the curve file `source`."""
-    manifest: dict[str, Any] = json.loads(source.with_suffix(".json").read_text())
+    """Read the manifest beside the curve file `source`.
+
+    Raises:
+        FileNotFoundError: naming the file and what gives it.
+    """
+    file = source.with_suffix(".json")
+    if not file.exists():
+        raise FileNotFoundError(f"no manifest at {file}: {remedy('run', source)}")
+    manifest: dict[str, Any] = json.loads(file.read_text())
     return manifest
+
+
+def step_size(source: Path) -> float:
+    """The step size that the run of the curve file `source` selected, or was given."""
+    return float(read_manifest(source)["step_size_selection"]["step_size"])
 
 
 def paper_figure(name: str) -> pd.DataFrame:

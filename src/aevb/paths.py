@@ -32,14 +32,24 @@ def local() -> Path:
     return root() / "results" / "local"
 
 
+def curves(results: Path, study: str) -> Path:
+    """The folder of the curves of `study` below `published()` or `local()`."""
+    return results / "curves" / study
+
+
 def curve(results: Path, study: str, name: str) -> Path:
-    """The curve of run `name` of `study` below `published()` or `local()`; manifest beside it."""
-    return results / "curves" / study / f"{name}.csv"
+    """The curve of run `name` of `study`; its manifest is beside it."""
+    return curves(results, study) / f"{name}.csv"
+
+
+def models(results: Path, study: str) -> Path:
+    """The folder of the trained models of `study` below `published()` or `local()`."""
+    return results / "models" / study
 
 
 def model(results: Path, study: str, name: str) -> Path:
-    """The trained model of run `name` of `study` below `published()` or `local()`."""
-    return results / "models" / study / f"{name}.safetensors"
+    """The trained model of run `name` of `study`."""
+    return models(results, study) / f"{name}.safetensors"
 
 
 def checkpoint(study: str, name: str) -> Path:

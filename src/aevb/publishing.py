@@ -8,6 +8,9 @@ from aevb import curves, models, paths
 from aevb.experiments import ConfigurationError
 from aevb.files import atomic
 
+# Under what a curve that became one of another study can have been cited; a longer one keeps it.
+FIRST = "first_published_as"
+
 
 def publish(studies: Sequence[str]) -> list[Path]:
     """Copy this machine's curves of studies to where published ones lie, with manifest and model.
@@ -25,7 +28,7 @@ def publish(studies: Sequence[str]) -> list[Path]:
     """
     sources: dict[Path, Path] = {}
     for study in studies:
-        found = sorted((paths.local() / "curves" / study).glob("*.csv"))
+        found = sorted(paths.curves(paths.local(), study).glob("*.csv"))
         if not found:
             raise FileNotFoundError(
                 f"no curve of {study} in {paths.local()}; `make train` makes those of the figures"
@@ -37,14 +40,17 @@ def publish(studies: Sequence[str]) -> list[Path]:
         }
     written = []
     for source, target in sources.items():
-        study, samples = target.parent.name, curves.read_manifest(source)["samples"]
-        copies = {source: target, source.with_suffix(".json"): target.with_suffix(".json")}
+        study, manifest = target.parent.name, curves.read_manifest(source)
+        if target.exists() and (first := curves.read_manifest(target).get(FIRST)):
+            manifest[FIRST] = first
+        copies = {source: target}
         model = paths.model(paths.local(), study, source.stem)
-        if model.exists() and models.manifest(model)["samples"] == samples:
+        if model.exists() and models.manifest(model)["samples"] == manifest["samples"]:
             copies[model] = paths.model(paths.published(), study, source.stem)
         for own, public in copies.items():
             with atomic(public) as temporary:
                 shutil.copyfile(own, temporary)
+        curves.write_manifest(target, manifest)
         written.append(target)
     return written
 

@@ -69,7 +69,7 @@ def table() -> Path:
 
 def final_models() -> list[Path]:
     """The published models of Figure 3."""
-    return sorted(paths.model(paths.published(), "figure3", "_").parent.glob("*.safetensors"))
+    return sorted(paths.models(paths.published(), "figure3").glob("*.safetensors"))
 
 
 def write() -> Path:
