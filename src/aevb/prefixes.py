@@ -88,9 +88,10 @@ def largest_difference(
 def _same_machine(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     """Whether two manifests tell of numbers that should agree bit for bit."""
     makers = [{**one, **maker} for one in (a, b) for maker in one.get("makers", [{}])]
-    hardware = pd.DataFrame([maker["hardware"] for maker in makers])  # older ones tell less of it
+    hardware = pd.DataFrame([maker["hardware"] for maker in makers])
     others = {(maker["versions"]["torch"], maker["precision"]) for maker in makers}
-    return bool((hardware.nunique() == 1).all()) and len(others) == 1
+    # What only one of them tells can differ: processors of one name may have other instructions.
+    return bool((hardware.nunique(dropna=False) == 1).all()) and len(others) == 1
 
 
 def _other_settings(ours: Mapping[str, Any], published: Mapping[str, Any]) -> str:
