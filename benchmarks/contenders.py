@@ -1,7 +1,7 @@
 """The same work by this project, by its floor, and by the packages a user would pick instead.
 
 The work: MNIST, 784-500-20-500-784, tanh, Bernoulli pixels, minibatches of 100, one sample of z,
-Adagrad (Adam where a package offers no Adagrad), float32. Every function prepares one contender
+Adagrad, float32 unless the name says bfloat16. Every function prepares one contender
 and returns `train(updates)`, which does that many updates.
 """
 

@@ -71,6 +71,7 @@ def html() -> Path:
     """Build the book unless it is newer than everything that it is made of."""
     index = HTML / "index.html"
     sources = [p for p in BOOK.rglob("*") if p.is_file() and BOOK / "_build" not in p.parents]
+    sources += (BOOK.parent / "results" / "figures").iterdir()
     newest = max(p.stat().st_mtime for p in sources if "__pycache__" not in p.parts)
     if not index.exists() or index.stat().st_mtime < newest:
         command = [sys.executable, str(BOOK / "build.py"), "html"]

@@ -55,10 +55,6 @@ def test_the_papers_test_curves_on_mnist_stand_beside_two_of_ours(project: Path)
     assert list(judged.split[judged.run == RUN.name]) == ["train", "validation"]
     frey = experiments.figure2_run("freyface", 10, "aevb").name
     assert list(judged.split[judged.run == frey]) == ["train", "test"]
-    # Files from before there was the column.
-    curve.drop(columns="validation").to_csv(file, index=False)
-    judged = compare.judged(compare.with_paper("figure2", "1e6"))
-    assert list(judged.split[judged.run == RUN.name]) == ["train", "test"]
 
 
 def test_the_curve_that_reaches_further_is_taken(project: Path) -> None:
@@ -312,3 +308,11 @@ def test_the_figure_of_differences_has_a_line_for_every_curve_and_a_band_for_see
         lines = [line for ax in panels for line in ax.get_lines()[1:]]
         assert len(lines) == n_lines
         assert sum(np.size(line.get_xdata()) for line in lines) == len(table)
+        every = compare.differences(name)
+        every = compare.judged(every[every.visible])
+        seeds = every.groupby(["run", "split", "samples"]).difference.agg(["min", "max"]).dropna()
+        assert (seeds["max"] > seeds["min"]).any()
+        bands = [path for ax in panels for band in ax.collections for path in band.get_paths()]
+        assert np.isin(
+            seeds, np.concatenate([np.asarray(path.vertices)[:, 1] for path in bands])
+        ).all()

@@ -27,7 +27,7 @@ KINDS = {
     "aevb-deep": replace(RUN, hidden_layers=2),
     "wake-sleep": replace(RUN, algorithm="wake-sleep"),
     "wake-sleep-gaussian": replace(RUN, algorithm="wake-sleep", likelihood="gaussian"),
-    "mcem": replace(RUN, algorithm="mcem", minibatch=N_TRAIN, warmup=0),
+    "mcem": replace(RUN, algorithm="mcem", minibatch=N_TRAIN, warmup=0, measure="marginal_loglik"),
 }
 REPLICATES = range(2)
 each_kind = pytest.mark.parametrize("kind", KINDS)

@@ -100,6 +100,7 @@ def test_a_wrong_setting_is_named(setting: str, said: str) -> None:
         ("mnist-nz2-wake-sleep-seed0", "clip_dreams=True", "a setting of Gaussian pixels"),
         ("n1000-mcem-seed0", "encoder_log_variance_factor=0.1", "a setting of aevb and wake-sleep"),
         ("freyface-nz2-aevb-seed0", "measure=lower_bound_by_subset", "test images of mnist"),
+        ("n1000-mcem-seed0", "measure=lower_bound", "marginal_loglik for mcem"),
     ],
 )
 def test_a_setting_that_would_do_nothing_is_refused(name: str, setting: str, said: str) -> None:
@@ -134,6 +135,23 @@ def test_budgets() -> None:
     for wrong in ("much", "-5", "0", "inf", "nan"):
         with pytest.raises(ConfigurationError, match="budget"):
             experiments.budget_of(mnist, wrong)
+    fifty = experiments.parse("n50-aevb-seed0", "small")
+    assert experiments.budget_of(fifty, "1e4") == 1e4
+    with pytest.raises(ConfigurationError, match="none of those has n_train 50"):
+        experiments.budget_of(fifty, "quick")
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        (Run(study="other", algorithm="mcem", measure="marginal_loglik"), "no run is called"),
+        (replace(experiments.figure3_run(1000, "aevb"), study="other", nz=20), "cannot set nz"),
+        (Run(study="figure2", dataset="mnist", prior=0.0), "figure2 holds the paper's runs alone"),
+    ],
+)
+def test_a_run_that_no_command_makes_says_so(run: Run, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        experiments.command(run, 1000)
 
 
 @pytest.mark.parametrize(

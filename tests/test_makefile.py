@@ -1,6 +1,7 @@
 """What make calls, in what order, and what it does not do again: with stand-ins for the tools."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -60,17 +61,9 @@ def calls(project: Path) -> list[str]:
 
 def test_help_lists_every_documented_target(project: Path) -> None:
     told = make(project, "help").stdout
-    for target in (
-        "reproduce",
-        "data",
-        "train",
-        "figures",
-        "chapters",
-        "book",
-        "pdf",
-        "test",
-        "clean",
-    ):
+    targets = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.M)
+    assert {"reproduce", "publish", "bench", "links"} < {*targets}
+    for target in targets:
         assert f"\n  {target} " in told
     assert calls(project) == []
 
@@ -130,6 +123,11 @@ def test_a_chapter_is_executed_again_where_results_are_newer(project: Path) -> N
 def test_pdf_is_one_call(project: Path) -> None:
     assert make(project, "pdf").returncode == 0
     assert calls(project) == ["python book/build.py pdf"]
+
+
+def test_publishing_draws_the_published_figures(project: Path) -> None:
+    assert make(project, "publish").returncode == 0
+    assert calls(project) == ["aevb publish figure2 figure3", "aevb figures --published"]
 
 
 def test_a_finished_run_is_not_run_again_and_a_larger_budget_is(project: Path) -> None:

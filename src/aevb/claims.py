@@ -229,7 +229,7 @@ def verdicts() -> list[Verdict]:
         ),
         Verdict(
             "Superfluous latent variables do not overfit: MNIST, Nz = 200 against 20",
-            "Figure 2, caption",
+            "section 5; Figure 2, caption",
             *map(_superfluous, figure2),
         ),
         Verdict(

@@ -38,8 +38,6 @@ def with_paper(
             row: dict[str, object] = {"run": run.name, "split": split, "source": source}
             theirs = paper_curve(run, of_paper)
             if curve is not None:
-                if column not in curve:  # in files from before there was one
-                    continue
                 samples = curve[curve.samples <= end].samples.max()
                 row |= {
                     "samples": samples,
@@ -113,7 +111,7 @@ def ends(figure: str) -> pd.DataFrame:
         The rows of `with_paper` with the budget `paper`, of every seed whose run goes as far as
         that with any other seed; also `curve`, the name of the run without its seed, and `seed`.
     """
-    files = (paths.published() / "curves" / figure).glob("*-seed*.csv")
+    files = paths.curves(paths.published(), figure).glob("*-seed*.csv")
     seeds = sorted({int(file.stem.rpartition("seed")[2]) for file in files}) or [0]
     table = pd.concat(
         with_paper(figure, "paper", seed, local=False).assign(seed=seed) for seed in seeds
@@ -214,8 +212,8 @@ def report(budget: str | float, seed: int = 0) -> str:
             f"same seed: they end before {prefixes.COMPARED_FROM:,} samples."
         ]
     if "freyface" not in data.available():
-        lines += ["Left out: the Frey Face data could not be had, so the Frey Face panels show "
-                  "the published curves only. `aevb data` says where to get them."]  # fmt: skip
+        lines += ["Left out: the Frey Face data are not here, so the Frey Face panels show the "
+                  "published curves only. `aevb data` gets them."]  # fmt: skip
     if missing:
         lines += [f"No curve yet for: {', '.join(missing)}."]
     return "\n".join(lines)
@@ -233,7 +231,7 @@ def _in_words(table: pd.DataFrame) -> pd.DataFrame:
 
 # ------------------------------------------------------------------------- the comparison in full
 
-TITLES = {"mnist": "MNIST", "freyface": "Frey Face"}
+TITLES: dict[data.Name, str] = {"mnist": "MNIST", "freyface": "Frey Face"}
 NAMES = {"aevb": "AEVB", "wake-sleep": "wake-sleep", "mcem": "Monte Carlo EM"}
 _SPACE = "\u00a0"  # does not break
 MILESTONES = {"1 M": 1e6, "3 M": 3e6, "10 M": 1e7, "30 M": 3e7, "100 M": 1e8}
@@ -252,13 +250,10 @@ def both(figure: str) -> tuple[Curves, Curves]:
     for run in experiments.RUNS[figure](0):
         own = {file.stem: curves.read(file) for file in _seeds(figure, run.name)}
         for split, (column, of_paper) in splits(run).items():
-            having = {name: curve for name, curve in own.items() if column in curve}
-            if own and not having:  # files from before there was the column
-                continue
             theirs[run.name, split] = paper_curve(run, of_paper).rename(
                 columns={curves.PAPER_COLUMN[figure]: "value"}
             )
-            for name, curve in having.items():
+            for name, curve in own.items():
                 pair = curve[["samples", column]].set_axis(["samples", "value"], axis=1)
                 ours[name, split] = pair
     return theirs, ours
@@ -267,7 +262,7 @@ def both(figure: str) -> tuple[Curves, Curves]:
 def _seeds(figure: str, name: str) -> list[Path]:
     """The published curves of a run, all seeds."""
     stem = name.rpartition("seed")[0]
-    return sorted((paths.published() / "curves" / figure).glob(f"{stem}seed*.csv"))
+    return sorted(paths.curves(paths.published(), figure).glob(f"{stem}seed*.csv"))
 
 
 def at(samples: float, curve: pd.DataFrame, leap: float = math.inf) -> float:
@@ -367,7 +362,7 @@ def milestones(figure: str) -> pd.DataFrame:
     rows = []
     for run in experiments.RUNS[figure](0):
         names = [file.stem for file in _seeds(figure, run.name)]
-        for split in (s for s in splits(run) if (run.name, s) in theirs):
+        for split in splits(run):
             for milestone, samples in (MILESTONES | {"edge": edge(run)}).items():
                 if samples > edge(run):
                     continue

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
+from aevb import data
 from aevb.learners.mcem import MCEM
 from aevb.train import Products, last_log_point
 
-DatasetName = Literal["mnist", "freyface"]
 Algorithm = Literal["aevb", "wake-sleep", "mcem"]
 
 Likelihood = Literal["bernoulli", "gaussian"]
@@ -28,7 +28,7 @@ DATASETS: dict[str, dict[str, Any]] = {
     # Every x of the paper's Frey Face curves is a multiple of 500.
     "freyface": {"likelihood": "gaussian", "n_hidden": 200, "minibatch": 500},
 }
-NZ: dict[str, tuple[int, ...]] = {"mnist": (3, 5, 10, 20, 200), "freyface": (2, 5, 10, 20)}
+NZ: dict[data.Name, tuple[int, ...]] = {"mnist": (3, 5, 10, 20, 200), "freyface": (2, 5, 10, 20)}
 N_TRAIN = (1000, 50_000)
 ALGORITHMS: dict[str, tuple[Algorithm, ...]] = {
     "figure2": ("aevb", "wake-sleep"),
@@ -84,7 +84,8 @@ class Run:
         init_encoder_log_variance_std: the same for the encoder's log-variance head.
         init_decoder_output_bias_std: the same for the decoder's output biases.
         optimiser: adagrad or adam.
-        warmup: the first so many minibatches only feed the accumulators.
+        warmup: the first so many updates (five in an iteration of MCEM) only feed the
+            accumulators.
         prior: precision of the Gaussian prior on weight matrices; 0 for none.
         step_sizes: candidates for the global step size; with one there is no selection.
         selection_window: samples after which the best candidate is chosen.
@@ -96,7 +97,7 @@ class Run:
     """
 
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "figure2"
-    dataset: DatasetName = "mnist"
+    dataset: data.Name = "mnist"
     nz: Annotated[int, Field(ge=1)] = 20
     algorithm: Algorithm = "aevb"
     seed: Annotated[int, Field(ge=0)] = 0
@@ -133,6 +134,8 @@ class Run:
                 )
         if self.clip_dreams and self.likelihood != "gaussian":
             raise ValueError("clip_dreams is a setting of Gaussian pixels; Bernoulli's are 0 or 1")
+        if self.algorithm == "mcem" and self.measure != "marginal_loglik":
+            raise ValueError("measure is marginal_loglik for mcem, which trains no encoder")
         if self.measure == "lower_bound_by_subset" and self.dataset != "mnist":
             raise ValueError("measure lower_bound_by_subset is of the 10,000 test images of mnist")
         if len(set(self.step_sizes)) != len(self.step_sizes):
@@ -169,7 +172,7 @@ OWN: dict[Algorithm, dict[str, Any]] = {
 }
 
 
-def figure2_run(dataset: DatasetName, nz: int, algorithm: Algorithm, seed: int = 0) -> Run:
+def figure2_run(dataset: data.Name, nz: int, algorithm: Algorithm, seed: int = 0) -> Run:
     """The run behind one curve of Figure 2."""
     settings = DATASETS[dataset] | OWN[algorithm]
     return Run(dataset=dataset, nz=nz, algorithm=algorithm, seed=seed, **settings)
@@ -199,7 +202,7 @@ def figure3_run(n_train: int, algorithm: Algorithm, seed: int = 0) -> Run:
 def figure2(seed: int = 0) -> list[Run]:
     """The 18 runs of Figure 2."""
     return [
-        figure2_run(dataset, nz, algorithm, seed)  # type: ignore[arg-type]
+        figure2_run(dataset, nz, algorithm, seed)
         for dataset, latents in NZ.items()
         for nz in latents
         for algorithm in ALGORITHMS["figure2"]
@@ -253,37 +256,49 @@ def _paper_run(name: str) -> Run:
     if match := re.fullmatch(r"(mnist|freyface)-nz(\d+)-(aevb|wake-sleep)-seed(\d+)", name):
         dataset, nz, algorithm, seed = match.groups()
         return figure2_run(dataset, int(nz), algorithm, int(seed))  # type: ignore[arg-type]
-    if match := re.fullmatch(r"n(1000|50000)-(aevb|wake-sleep|mcem)-seed(\d+)", name):
+    if match := re.fullmatch(r"n([1-9]\d*)-(aevb|wake-sleep|mcem)-seed(\d+)", name):
         n_train, algorithm, seed = match.groups()
         return figure3_run(int(n_train), algorithm, int(seed))  # type: ignore[arg-type]
     raise ConfigurationError(
         f"no run is called {name!r}: expected <mnist|freyface>-nz<number>-<aevb|wake-sleep>"
-        "-seed<number>, for example mnist-nz20-aevb-seed0, or n<1000|50000>"
+        "-seed<number>, for example mnist-nz20-aevb-seed0, or n<number>"
         "-<aevb|wake-sleep|mcem>-seed<number>, for example n1000-mcem-seed0"
     )
 
 
 def command(run: Run, samples: int) -> str:
-    """The command that makes the run's curve up to `samples`."""
-    words = ["aevb run", run.name, f"--budget {samples}"]
+    """The command that makes the run's curve up to `samples`.
+
+    Raises:
+        ConfigurationError: if there is none: the run's name stands for another run, or its study
+            is one of the paper's figures and its settings are not.
+    """
     papers = asdict(parse(run.name))
-    if run.study != papers.pop("study"):
-        words.append(f"--study {run.study}")
+    study = None if run.study == papers.pop("study") else run.study
+    settings = []
     for name, value in papers.items():
         if (own := getattr(run, name)) != value:
-            text = ",".join(map(str, own)) if isinstance(own, tuple) else own
-            words.append(f"--set {name}={text}")
-    return " ".join(words)
+            settings.append(f"{name}={','.join(map(str, own)) if isinstance(own, tuple) else own}")
+    parse(run.name, study, settings)
+    words = ["aevb run", run.name, f"--budget {samples}"]
+    words += [f"--study {study}"] * (study is not None)
+    return " ".join(words + [f"--set {setting}" for setting in settings])
 
 
 def budget_of(run: Run, budget: str | float) -> float:
     """Samples that `budget` stands for: a number, or the name of one of `BUDGETS`.
 
     Raises:
-        ConfigurationError: if it is neither, or is not positive.
+        ConfigurationError: if it is neither, or is not positive; if the paper has no such run.
     """
     if budget in BUDGETS:
-        return BUDGETS[str(budget)][run.n_train or run.dataset]
+        named = BUDGETS[str(budget)]
+        if (papers := run.n_train or run.dataset) not in named:
+            raise ConfigurationError(
+                f"budget {budget!r}: it stands for samples of the paper's runs, and none of those "
+                f"has n_train {run.n_train}; expected a number of samples, such as 1e6"
+            )
+        return named[papers]
     try:
         samples = float(budget)
     except ValueError:

@@ -95,7 +95,7 @@ def figure2(*, local: bool = True, narrow: bool = False) -> Figure:
             if k + columns >= len(panels.nz) and not narrow:
                 ax.set_xlabel("Training samples evaluated")
             for algorithm in experiments.ALGORITHMS["figure2"]:
-                _draw(ax, "figure2", experiments.figure2_run(dataset, nz, algorithm), local)  # type: ignore[arg-type]
+                _draw(ax, "figure2", experiments.figure2_run(dataset, nz, algorithm), local)
             if narrow:  # one label for all, numbers on the left alone, lines as thin as panels
                 ax.tick_params(labelleft=k % columns == 0)
                 ax.set_xticks([1e5, 1e6, 1e7, 1e8])
@@ -186,7 +186,7 @@ def _draw(ax: Axes, name: str, run: experiments.Run, with_local: bool) -> None:
     """The paper's curves and ours, of all seeds, of the algorithm, data and model of `run`."""
     colour, stem = COLOURS[run.algorithm], run.name.removesuffix(str(run.seed))
     published, local = (
-        [curves.read(file) for file in sorted((root / "curves" / name).glob(f"{stem}*.csv"))]
+        [curves.read(file) for file in sorted(paths.curves(root, name).glob(f"{stem}*.csv"))]
         for root in (paths.published(), paths.local())
     )
     if not with_local:
@@ -286,7 +286,11 @@ def prior_samples(n: int, nz: int) -> Tensor:
 
 
 def sheet(images: Tensor, dataset: str, columns: int) -> Tensor:
-    """Lay images `(n, pixels)` out as one picture, `columns` in a row."""
+    """Lay images `(n, pixels)` out as one picture, `columns` in a row.
+
+    Returns:
+        Grey levels, `(n / columns · height, columns · width)`.
+    """
     height, width = IMAGE_SHAPE[dataset]
     tiles = images.view(-1, columns, height, width).transpose(1, 2)
     return tiles.reshape(-1, columns * width)

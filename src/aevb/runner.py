@@ -156,9 +156,8 @@ def evaluate(training: Training, runs: Sequence[Run], dataset: Dataset) -> list[
     long as nothing has moved, through the warm-up, the estimates of the first log point stand.
 
     Returns:
-        A row for each run, see `measures`, of the columns that it began with; None where the point
-        is passed over: marginal likelihoods, which take seconds, between the first log point and
-        100,000 samples.
+        A row for each run, see `measures`; None where the point is passed over: marginal
+        likelihoods, which take seconds, between the first log point and 100,000 samples.
     """
     marginal = runs[0].measure == "marginal_loglik"
     if marginal and training.rows[0] and training.samples < FIRST_MARGINAL_LOGLIK:
@@ -167,7 +166,6 @@ def evaluate(training: Training, runs: Sequence[Run], dataset: Dataset) -> list[
     own = ("samples", "train_running")
     if training.rows[0] and not moved:
         return [{k: v for k, v in rows[-1].items() if k not in own} for rows in training.rows]
-    began_with = [k for k in training.rows[0][0] if k not in own] if training.rows[0] else []
     streams = Streams(
         [
             generator(run.seed, f"evaluation at {training.samples}", training.points.device)
@@ -178,8 +176,6 @@ def evaluate(training: Training, runs: Sequence[Run], dataset: Dataset) -> list[
     values = MEASURES[runs[0].measure](training.learner.model, training.points, dataset, streams)
     rows: list[Row] = [{} for _ in runs]
     for column, per_point in values.items():
-        if began_with and column not in began_with:  # newer than the run
-            continue
         errors = per_point.std(1) / per_point.shape[1] ** 0.5
         for row, mean, error in zip(rows, per_point.mean(1).tolist(), errors.tolist(), strict=True):
             row[column], row[f"{column}_se"] = mean, error
@@ -215,6 +211,7 @@ def select_step_sizes(
 
     Raises:
         ConfigurationError: if no candidate gives a finite bound.
+        Stopped: when a stop was requested; nothing is kept.
     """
     one = runs[0]
     if len(one.step_sizes) == 1:
@@ -270,19 +267,27 @@ def run_to(
         budget: samples of each run, from its beginning.
         dataset: as loaded.
         device: where to compute; the CPU by default.
-        report: called every few hundred updates with what is being done, the number of samples at
-            which that ends, and the training.
-        stop_requested: asked every few hundred updates.
+        report: called every 20,000 samples, or every update if that is more, with what is being
+            done, the number of samples at which that ends, and the training.
+        stop_requested: asked as often.
         seconds_between_checkpoints: how often a checkpoint is written between log points.
 
     Raises:
-        ConfigurationError: if the runs differ in more than seed and Nz, or are not all different;
+        ConfigurationError: if no command makes one of the runs, or the data set is another's;
+            if the runs differ in more than seed and Nz, or are not all different;
             if another process trains one of them; if their checkpoints are not at the same number
             of samples, or one was made with other settings or on another kind of device; if no
             candidate step size gives a finite bound; if likelihoods of several Nz are asked for.
         Stopped: when a stop was requested and the checkpoints are written. While step sizes are
             being selected there are none yet, and the selection will begin again.
     """
+    for run in runs:
+        command(run, 1)  # a curve that no command makes again must not be begun
+    if dataset.name != runs[0].dataset:
+        raise ConfigurationError(
+            f"{runs[0].name} is a run on {runs[0].dataset}; expected that data set, got "
+            f"{dataset.name}"
+        )
     if len({replace(run, seed=0, nz=1) for run in runs}) != 1 or len(set(runs)) != len(runs):
         raise ConfigurationError("runs that train as one stack must differ, in seed and nz alone")
     if runs[0].measure == "marginal_loglik" and len({run.nz for run in runs}) != 1:
@@ -383,7 +388,7 @@ def export(run: Run) -> Path:
         The file.
 
     Raises:
-        FileNotFoundError: if the run has no checkpoint on this machine.
+        FileNotFoundError: if the run has no checkpoint on this machine, or no log point yet.
     """
     checkpoint, curve = _load_checkpoint(run), paths.curve(paths.local(), run.study, run.name)
     if checkpoint is None:
@@ -401,7 +406,10 @@ def is_short_of(run: Run, budget: str | float) -> bool:
     file = paths.curve(paths.local(), run.study, run.name)
     if not (file.exists() and file.with_suffix(".json").exists()):
         return True
-    return bool(curves.read_manifest(file)["samples"] < end_of(run, budget))
+    end = end_of(run, budget)
+    if run.measure == "marginal_loglik" and end < FIRST_MARGINAL_LOGLIK:
+        end = samples_per_update(run)  # the only log point before that
+    return bool(curves.read_manifest(file)["samples"] < end)
 
 
 def _is_written(run: Run, rows: Sequence[Row]) -> bool:
@@ -470,11 +478,6 @@ def _load_checkpoint(run: Run, device: torch.device | None = None) -> dict[str, 
             f"{source} was made with other settings than those of {run.name} in study {run.study}: "
             "use another --study, or delete that file to start again"
         )
-    makers = content.get("makers", [{"from": 0}])
-    if "precision" not in makers[-1]:  # an older checkpoint: its manifest tells the rest
-        manifest = curves.read_manifest(paths.curve(paths.local(), run.study, run.name))
-        made = {key: manifest[key] for key in ("precision", "hardware", "versions", "commit")}
-        content["makers"] = [{**made, **maker} for maker in makers]
     made_on = content["makers"][-1]["hardware"]["device"]
     if device is not None and device.type != made_on:
         raise ConfigurationError(

@@ -120,7 +120,7 @@ class Training:
     def running_bound(self) -> Tensor:
         """Mean minibatch bound since the last log point, `(replicates,)`, nats per datapoint.
 
-        This is the train curve of the paper's figures.
+        This is the train curve of the paper's Figure 2.
         """
         return self._running_sum / max(self._running_updates, 1)
 
@@ -186,7 +186,7 @@ class Training:
         self._running_updates = 0
 
     def state(self, replicate: int) -> State:
-        """Everything that the rest of one run depends on, padding removed, on the CPU."""
+        """Everything that the rest of a run depends on, parameters without padding, on the CPU."""
 
         def own(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
             shapes = self._shapes[replicate]
@@ -257,11 +257,11 @@ def train(
         budget: samples of each run, from its beginning.
         evaluate: called at every log point; a row of further columns for each run, or None to
             pass the point over.
-        report: called every few thousand samples, for progress.
+        report: called every 20,000 samples, or every update if that is more, for progress.
         checkpoint: called at the end, when a stop is requested, and whenever the last is some time
             ago.
         seconds_between_checkpoints: how long that time is.
-        stop_requested: asked every few thousand samples.
+        stop_requested: asked as often.
 
     Raises:
         Stopped: after a checkpoint, when a stop was requested.

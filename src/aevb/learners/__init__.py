@@ -45,6 +45,8 @@ class Learner(Protocol):
             x: images, `(replicates, minibatch, pixels)`.
 
         Returns:
-            The minibatch's bound before the update, `(replicates,)`, nats per datapoint.
+            The minibatch's bound under the parameters that the update starts from (wake-sleep: that
+            the wake phase starts from; MCEM: the mean of log p(x, z)), `(replicates,)`, nats per
+            datapoint.
         """
         ...
