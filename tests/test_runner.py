@@ -318,6 +318,22 @@ def test_a_curve_that_was_lost_is_written_again(
     assert curve_file(TINY).read_bytes() == whole
 
 
+def test_a_stop_while_step_sizes_are_selected_leaves_nothing(
+    project: Path, dataset: Dataset
+) -> None:
+    asked = []
+
+    def report(what: str, *_: object) -> None:
+        asked.append(what)
+
+    with pytest.raises(Stopped):
+        runner.run_to([TINY], 100, dataset, report=report, stop_requested=lambda: len(asked) == 2)
+    assert asked[0].startswith("trying step size")
+    assert "training" not in asked
+    assert not [*project.rglob("*.pt"), *project.rglob("*.csv")]
+    runner.run_to([TINY], 100, dataset)
+
+
 def test_a_stack_stopped_before_its_first_log_point_continues(
     project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
