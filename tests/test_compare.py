@@ -211,6 +211,27 @@ def test_the_summary_gives_the_range_of_samples_and_names_groups(project: Path) 
 def test_the_readme_says_what_reproduced() -> None:
     readme = (paths.root() / "README.md").read_text()
     assert compare.summary() in readme, "put what `aevb compare --summary` prints into README.md"
+    table = compare.milestones("figure2").set_index(["run", "split", "milestone"])
+    wake_sleep = "freyface-nz{}-wake-sleep-seed0"
+    here = [(nz, split) for nz in (10, 20) for split in ("train", "test")]
+    above = [table.difference[wake_sleep.format(nz), split, "edge"] for nz, split in here]
+    below = [
+        table.ours[f"freyface-nz{nz}-aevb-seed0", split, "edge"]
+        - table.ours[wake_sleep.format(nz), split, "edge"]
+        for nz, split in here
+    ]
+    assert (
+        f"{min(above):.0f} to {max(above):.0f} nats above the paper's and "
+        f"{min(below):.0f} to {max(below):.0f} below our AEVB"
+    ) in readme
+    assert "two other seeds, for which the rule chose 0.02, are within 3 nats at three m" in readme
+    run = experiments.figure2_run("mnist", 200, "wake-sleep")
+    for seed in (1, 2):
+        file = paths.curve(paths.published(), run.study, run.name.replace("seed0", f"seed{seed}"))
+        assert curves.step_size(file) == 0.02
+        for column, split in (("train_running", "train"), ("validation", "test")):
+            ours = curves.value_at(3e6, curves.read(file), column)
+            assert abs(ours - paper_value(run, split, 3e6)) < 3
     frey = compare.targets().set_index("group").loc["Figure 2, Frey Face, AEVB"]
     assert f"{frey.within:.0f} of {frey.reach:.0f} curves end within 2 %" in readme
     assert (
