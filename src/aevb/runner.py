@@ -403,8 +403,7 @@ def export(run: Run) -> Path:
 
 def is_short_of(run: Run, budget: str | float) -> bool:
     """Whether the run's curve on this machine, if there is one, ends before the budget does."""
-    file = paths.curve(paths.local(), run.study, run.name)
-    if not (file.exists() and file.with_suffix(".json").exists()):
+    if (file := _curve(run)) is None:
         return True
     end = end_of(run, budget)
     if run.measure == "marginal_loglik" and end < FIRST_MARGINAL_LOGLIK:
@@ -412,12 +411,17 @@ def is_short_of(run: Run, budget: str | float) -> bool:
     return bool(curves.read_manifest(file)["samples"] < end)
 
 
+def _curve(run: Run) -> Path | None:
+    """The run's curve on this machine, if it and its manifest are there."""
+    file = paths.curve(paths.local(), run.study, run.name)
+    return file if file.exists() and file.with_suffix(".json").exists() else None
+
+
 def _is_written(run: Run, rows: Sequence[Row]) -> bool:
     """Whether the curve's files are as far as the checkpoint, which is written before them."""
     if not rows:
         return True
-    file = paths.curve(paths.local(), run.study, run.name)
-    if not (file.exists() and file.with_suffix(".json").exists()):
+    if (file := _curve(run)) is None:
         return False
     return bool(
         curves.read(file).samples.iloc[-1] == rows[-1]["samples"]
