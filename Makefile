@@ -86,7 +86,7 @@ chapters: $(NOTEBOOKS) ## execute the chapters that are out of date
 $(PAGES)/%.ipynb: book/chapters/%.md $(LIBRARY) | $(BIN)/.ready
 	$(BIN)/python book/build.py execute $< $@
 
-$(NOTEBOOKS): $(wildcard $(addprefix results/,paper/* curves/*/* models/*/* readings/* benchmarks/*))
+$(NOTEBOOKS): $(wildcard $(addprefix results/,paper/* curves/*/* models/*/* readings/* benchmarks/*/*))
 ifdef AEVB_LOCAL
 $(PAGES)/figure2.ipynb $(PAGES)/figure3.ipynb: $(wildcard results/local/curves/*/*)
 endif

@@ -2,12 +2,14 @@
 
 Each contender runs in processes of its own, in three ways: on one core, on two threads, and as two
 one-thread runs side by side. Repetitions are interleaved, so that a slow minute of the machine
-falls on all alike. Written to results/benchmarks: cpu.csv; parts.csv, where the time of an update
-goes; and cost.csv, how this project's speed depends on the size of the problem.
+falls on all alike. Written to results/benchmarks/<processor>: cpu.csv; parts.csv, where the time of
+an update goes; and cost.csv, how this project's speed depends on the size of the problem. Products
+in bfloat16 are left out where the processor has none.
 """
 
 import json
 import os
+import re
 import resource
 import statistics
 import subprocess
@@ -20,9 +22,11 @@ from contenders import CONTENDERS, MINIBATCH, begin, update_in_parts
 
 from aevb import paths, provenance
 from aevb.files import atomic
+from aevb.train import Products, precision_of
 
 WAYS = {"one core": (1, 1), "two threads": (1, 2), "two runs side by side": (2, 1)}
 REPETITIONS, UPDATES = 3, 300
+CPU = torch.device("cpu")
 COST = {
     "n_hidden": (100, 200, 500, 1000),
     "nz": (2, 20, 200),
@@ -75,11 +79,18 @@ def repetition(name: str, processes: int, threads: int) -> dict[str, float]:
     }
 
 
+def precisions() -> list[Products]:
+    """Those of products that this processor has."""
+    asked: list[Products] = ["float32", "bfloat16"]
+    return [products for products in asked if precision_of(products, CPU) == products]
+
+
 def compare() -> pd.DataFrame:
     """Every contender in every way: median, spread, ratio to this project, share of the floor."""
+    contenders = [n for n in CONTENDERS if "bfloat16" in precisions() or "bfloat16" not in n]
     rows = []
     for way, (processes, threads) in WAYS.items():
-        runs: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
         for k in range(REPETITIONS):
             for name, done in runs.items():
                 done.append(repetition(name, processes, threads))
@@ -136,11 +147,11 @@ def parts() -> pd.DataFrame:
     """Milliseconds of every part of one AEVB update on one thread, in the order of the update."""
     torch.set_num_threads(1)
     rows = []
-    for products, precision in {"float32": "highest", "bfloat16": "medium"}.items():
-        training = begin(products=products)  # type: ignore[arg-type]
+    for products in precisions():
+        training = begin(products=products)
         training.advance(100)
         update = update_in_parts(training)
-        torch.set_float32_matmul_precision(precision)
+        torch.set_float32_matmul_precision("highest" if products == "float32" else "medium")
         seconds = pd.DataFrame([update() for _ in range(UPDATES)]).median()
         torch.set_float32_matmul_precision("highest")
         rows += [
@@ -150,15 +161,22 @@ def parts() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def folder_name(processor: str) -> str:
+    """A short form of a processor's name: `Intel(R) Xeon(R) Processor` is `intel-xeon`."""
+    said = re.sub(r"\(r\)|\(tm\)|processor|cpu", "", processor.lower())
+    return "-".join(re.findall(r"[a-z0-9]+", said))
+
+
 def main() -> None:
     """Measure, write and print."""
-    folder = paths.published() / "benchmarks"
+    processor = folder_name(provenance.hardware(CPU)["name"])
+    folder = paths.published() / "benchmarks" / processor
     tables = {"cpu": compare(), "parts": parts(), "cost": cost()}
     for name, table in tables.items():  # once all is measured: they belong together
         with atomic(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
         print(table.to_string(index=False))
-    about = {"command": "make bench", **provenance.maker(torch.device("cpu"))}
+    about = {"command": "make bench", **provenance.maker(CPU)}
     with atomic(folder / "about.json") as temporary:
         temporary.write_text(json.dumps(about, indent=2) + "\n")
 

@@ -1,4 +1,4 @@
-"""The benchmark that times an update's parts makes the update that it says it times."""
+"""The benchmark times what it says, and writes where it says."""
 
 import importlib
 from pathlib import Path
@@ -8,9 +8,13 @@ import pytest
 import torch
 
 
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "benchmarks"))
+
+
 @pytest.fixture
 def contenders(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "benchmarks"))
     module = importlib.import_module("contenders")
     pixels = torch.rand(300, 784, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(module, "images", lambda: pixels)
@@ -26,3 +30,34 @@ def test_an_update_in_parts_is_an_update(contenders: Any) -> None:
     expected, found = (t.state(0)["parameters"] for t in (whole, in_parts))
     for name, value in expected.items():
         assert torch.equal(value, found[name]), name
+
+
+@pytest.mark.parametrize(
+    ("processor", "folder"),
+    [
+        ("Intel(R) Xeon(R) Processor", "intel-xeon"),
+        ("AMD EPYC", "amd-epyc"),
+        ("AMD EPYC 7763 64-Core Processor", "amd-epyc-7763-64-core"),
+        ("Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz", "intel-core-i7-8700-3-20ghz"),
+    ],
+)
+def test_every_processor_has_a_folder(processor: str, folder: str) -> None:
+    assert importlib.import_module("run").folder_name(processor) == folder
+
+
+def test_products_that_the_processor_lacks_are_not_measured(
+    monkeypatch: pytest.MonkeyPatch, contenders: Any
+) -> None:
+    run = importlib.import_module("run")
+    monkeypatch.setattr(run, "repetition", lambda *_: {"speed": 10.0, "mebibytes": 1.0})
+    monkeypatch.setattr(run, "UPDATES", 1)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    for precision, measured in (("float32", {"float32"}), ("bfloat16", {"float32", "bfloat16"})):
+        monkeypatch.setattr(
+            run, "precision_of", lambda asked, _, p=precision: p if asked == "bfloat16" else asked
+        )
+        assert set(run.parts().products) == measured
+        named = set(run.compare().contender)
+        assert (
+            ("aevb, bfloat16" in named) == ("floor, bfloat16" in named) == ("bfloat16" in measured)
+        )

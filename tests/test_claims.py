@@ -33,7 +33,7 @@ def test_short_curves_decide_nothing(project: Path) -> None:
     found = ours()
     assert [one.holds for one in found] == [None] * 6
     assert [one.so_far for one in found] == [True, True, True, None, None, None]
-    assert found[0].verdict == "not decided yet; so far holds"
+    assert found[0].verdict == "not decided yet; so far it holds"
     assert "9 of 9 panels, of which 0 are read at the edge" in found[0].evidence
 
 

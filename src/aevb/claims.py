@@ -42,7 +42,8 @@ class Finding(NamedTuple):
         said = {True: "holds", False: "does not hold", None: "nothing to compare"}
         if self.holds is not None:
             return said[self.holds]
-        return "not decided yet" + ("" if self.so_far is None else f"; so far {said[self.so_far]}")
+        so_far = "" if self.so_far is None else f"; so far it {said[self.so_far]}"
+        return f"not decided yet{so_far}"
 
 
 class Verdict(NamedTuple):

@@ -426,7 +426,7 @@ def signed(value: float) -> str:
 
 def millions(samples: float) -> str:
     """A number of samples in millions; a dash where there is none."""
-    return "–" if math.isnan(samples) else f"{samples / 1e6:.3g}{_SPACE}M"
+    return "–" if math.isnan(samples) else f"{float(f'{samples / 1e6:.3g}'):,g}{_SPACE}M"
 
 
 def target(run: experiments.Run, paper: float) -> float:

@@ -91,7 +91,7 @@ class Bernoulli(NamedTuple):
         return torch.sigmoid(self.logits)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """X log y + (1 - x) log(1 - y), summed over pixels, for y = sigmoid(logits).
+        """Sum over pixels of x log y + (1 - x) log(1 - y), for y = sigmoid(logits).
 
         Grey pixels in [0, 1] are taken as they are (soft targets), as the paper's code took them.
         Written in the logits, x·l − softplus(l), which does not overflow.
