@@ -212,18 +212,25 @@ def test_the_readme_says_what_reproduced() -> None:
     readme = (paths.root() / "README.md").read_text()
     assert compare.summary() in readme, "put what `aevb compare --summary` prints into README.md"
     table = compare.milestones("figure2").set_index(["run", "split", "milestone"])
-    wake_sleep = "freyface-nz{}-wake-sleep-seed0"
-    here = [(nz, split) for nz in (10, 20) for split in ("train", "test")]
-    above = [table.difference[wake_sleep.format(nz), split, "edge"] for nz, split in here]
-    below = [
-        table.ours[f"freyface-nz{nz}-aevb-seed0", split, "edge"]
-        - table.ours[wake_sleep.format(nz), split, "edge"]
-        for nz, split in here
-    ]
+
+    def at_edge(column: str, algorithm: str, *nz: int) -> "pd.Series[float]":
+        names = [f"freyface-nz{n}-{algorithm}-seed0" for n in nz]
+        return table[column].loc[names, :, "edge"]
+
+    on = at_edge("difference", "wake-sleep", 2, 5)
+    assert f"({compare.signed(on.min())} to {compare.signed(on.max())} nats; another seed" in readme
+    above = at_edge("difference", "wake-sleep", 10, 20)
+    aevb, wake_sleep = (at_edge("ours", name, 10, 20) for name in ("aevb", "wake-sleep"))
+    below = aevb.to_numpy() - wake_sleep.to_numpy()
     assert (
         f"{min(above):.0f} to {max(above):.0f} nats above the paper's and "
         f"{min(below):.0f} to {max(below):.0f} below our AEVB"
     ) in readme
+    five = [
+        curves.read(paths.curve(paths.published(), "figure2", f"freyface-nz5-wake-sleep-seed{k}"))
+        for k in range(3)
+    ]
+    assert [curve.train_running.iloc[-1] > 600 for curve in five] == [False, False, True]
     assert "two other seeds, for which the rule chose 0.02, are within 3 nats at three m" in readme
     run = experiments.figure2_run("mnist", 200, "wake-sleep")
     for seed in (1, 2):
@@ -238,6 +245,14 @@ def test_the_readme_says_what_reproduced() -> None:
         f"{prefixes.SAME_MACHINE_TOLERANCE:g} nats away on the same kind of machine, "
         f"{prefixes.TOLERANCE['mnist']:g} (MNIST) or {prefixes.TOLERANCE['freyface']:g} (Frey Face)"
     ) in readme
+
+
+@pytest.mark.parametrize(
+    ("samples", "text"),
+    [(100, "0.0001"), (223_900, "0.224"), (1e7, "10"), (2.5e8, "250"), (2.6249e9, "2,620")],
+)
+def test_millions_have_three_digits(samples: float, text: str) -> None:
+    assert compare.millions(samples) == f"{text}\u00a0M"
 
 
 def paper_value(run: experiments.Run, split: str, samples: float) -> float:

@@ -3,7 +3,8 @@
   "use strict";
 
   const FIGURES = ".bd-article figure";
-  const TABLES = ".bd-article .pst-scrollable-table-container";
+  const TABLES = ".bd-article :is(.pst-scrollable-table-container, .output.text_html)";
+  const SCROLLERS = `${FIGURES}, ${TABLES}`;
 
   // The theme lets code and tables that scroll sideways have the focus; figures and formulas may too.
   function letScrollersHaveTheFocus() {
@@ -28,12 +29,12 @@
       figure.classList.toggle("wide", Math.max(...widths) > figure.clientWidth);
     }
     letScrollersHaveTheFocus();
-    document.querySelectorAll(TABLES).forEach(sayWhereThereIsMore);
+    document.querySelectorAll(SCROLLERS).forEach(sayWhereThereIsMore);
   }
 
   addEventListener("load", async () => {
     for (const entry of document.querySelectorAll("div.citation")) entry.setAttribute("role", "listitem");
-    for (const one of document.querySelectorAll(TABLES)) {
+    for (const one of document.querySelectorAll(SCROLLERS)) {
       one.addEventListener("scroll", () => sayWhereThereIsMore(one), { passive: true });
     }
     // Lazy images, opened folds and typeset formulas change what fits.
