@@ -258,6 +258,15 @@ def test_keys_move_z_without_scrolling_and_the_focus_shows(visit: Visit) -> None
     assert page.evaluate("document.activeElement.id") == "explorer-z1"
     page.keyboard.press("ArrowRight")
     assert z_of(page) == pytest.approx([0.05, 0])
+    at_once = page.evaluate(
+        """plane => {
+            const key = new KeyboardEvent("keydown", { key: "ArrowUp" });
+            document.querySelector(plane).dispatchEvent(key);
+            return document.getElementById("explorer-z2").value;
+        }""",
+        PLANE,
+    )
+    assert at_once == "0.1", "the sliders wait for the next frame"
 
 
 @needs_chromium

@@ -297,15 +297,16 @@
     const draw = eachFrame(() => {
       drawMarker();
       for (const figure of figures) paintDecoded(figure.querySelector("canvas"), figure.dataset.model, state.z);
-      inputs.forEach((input, i) => {
-        input.value = state.z[i];
-        input.parentElement.querySelector("output").textContent = fixed(state.z[i], 2);
-      });
     });
     const redraw = eachFrame(drawBehind);
 
     function move(z, now) {
       state.z = z.map((value) => Math.min(LIMIT, Math.max(-LIMIT, value)));
+      // At once, not with the next frame: a key may move a slider on from here before that.
+      inputs.forEach((input, i) => {
+        input.value = state.z[i];
+        input.parentElement.querySelector("output").textContent = fixed(state.z[i], 2);
+      });
       draw();
       says(now);
     }
@@ -391,12 +392,10 @@
       slider("z", `${i + 1}`, (value) => move(state.ten.map((v, k) => (k === i ? value : v)))),
     );
     root.querySelector(".explorer-all-sliders").append(...sliders.map((one) => one.root));
-    const draw = eachFrame(() => {
-      paintDecoded(canvas, TEN, state.ten);
-      sliders.forEach((one, i) => one.show(state.ten[i]));
-    });
+    const draw = eachFrame(() => paintDecoded(canvas, TEN, state.ten));
     function move(z, now) {
       state.ten = z.map((value) => Math.min(LIMIT, Math.max(-LIMIT, value)));
+      sliders.forEach((one, i) => one.show(state.ten[i]));
       draw();
       says(now);
     }
