@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aevb.train import Products, Training
+from aevb.train import Products, Training, products_in
 
 PIXELS, HIDDEN, NZ, MINIBATCH = 784, 500, 20, 100
 Train = Callable[[int], None]
@@ -28,11 +28,9 @@ def images() -> Tensor:
     return data.load("mnist").train
 
 
-def floor(products: str = "float32") -> Train:
+def floor(products: Products = "float32") -> Train:
     """What no implementation can do without: the five large products and one optimiser pass."""
     from torch.optim.adagrad import adagrad
-
-    torch.set_float32_matmul_precision("medium" if products == "bfloat16" else "highest")
 
     x, h = torch.rand(MINIBATCH, PIXELS), torch.rand(MINIBATCH, HIDDEN)
     encoder, decoder = torch.rand(PIXELS, HIDDEN), torch.rand(HIDDEN, PIXELS)
@@ -41,6 +39,7 @@ def floor(products: str = "float32") -> Train:
     n_parameters = 2 * PIXELS * HIDDEN + 3 * HIDDEN * NZ + PIXELS + 2 * HIDDEN + 2 * NZ
     parameters, gradient, squares = (torch.rand(n_parameters) for _ in range(3))
 
+    @products_in(products)
     def train(updates: int) -> None:
         for _ in range(updates):
             torch.mm(x, encoder, out=hidden)

@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import get_args
 
 import pandas as pd
 import torch
@@ -22,7 +23,7 @@ from contenders import CONTENDERS, MINIBATCH, begin, update_in_parts
 
 from aevb import paths, provenance
 from aevb.files import atomic
-from aevb.train import Products, precision_of
+from aevb.train import Products, precision_of, products_in
 
 WAYS = {"one core": (1, 1), "two threads": (1, 2), "two runs side by side": (2, 1)}
 REPETITIONS, UPDATES = 3, 300
@@ -81,13 +82,13 @@ def repetition(name: str, processes: int, threads: int) -> dict[str, float]:
 
 def precisions() -> list[Products]:
     """Those of products that this processor has."""
-    asked: list[Products] = ["float32", "bfloat16"]
-    return [products for products in asked if precision_of(products, CPU) == products]
+    return [asked for asked in get_args(Products) if precision_of(asked, CPU) == asked]
 
 
 def compare() -> pd.DataFrame:
     """Every contender in every way: median, spread, ratio to this project, share of the floor."""
-    contenders = [n for n in CONTENDERS if "bfloat16" in precisions() or "bfloat16" not in n]
+    lacking = "bfloat16" not in precisions()
+    contenders = [name for name in CONTENDERS if not (lacking and "bfloat16" in name)]
     rows = []
     for way, (processes, threads) in WAYS.items():
         runs: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
@@ -151,9 +152,8 @@ def parts() -> pd.DataFrame:
         training = begin(products=products)
         training.advance(100)
         update = update_in_parts(training)
-        torch.set_float32_matmul_precision("highest" if products == "float32" else "medium")
-        seconds = pd.DataFrame([update() for _ in range(UPDATES)]).median()
-        torch.set_float32_matmul_precision("highest")
+        with products_in(products):
+            seconds = pd.DataFrame([update() for _ in range(UPDATES)]).median()
         rows += [
             {"products": products, "part": part, "milliseconds": round(1e3 * median, 3)}
             for part, median in seconds.items()
@@ -169,14 +169,13 @@ def folder_name(processor: str) -> str:
 
 def main() -> None:
     """Measure, write and print."""
-    processor = folder_name(provenance.hardware(CPU)["name"])
-    folder = paths.published() / "benchmarks" / processor
     tables = {"cpu": compare(), "parts": parts(), "cost": cost()}
+    about = {"command": "make bench", **provenance.maker(CPU)}
+    folder = paths.published() / "benchmarks" / folder_name(about["hardware"]["name"])
     for name, table in tables.items():  # once all is measured: they belong together
         with atomic(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
         print(table.to_string(index=False))
-    about = {"command": "make bench", **provenance.maker(CPU)}
     with atomic(folder / "about.json") as temporary:
         temporary.write_text(json.dumps(about, indent=2) + "\n")
 

@@ -166,6 +166,11 @@
     };
   }
 
+  function setSlider(input, value) {
+    input.value = value;
+    input.parentElement.querySelector("output").textContent = fixed(value, 2);
+  }
+
   function slider(text, subscript, onInput) {
     const id = `explorer-slider-${subscript}`;
     const input = element("input", { type: "range", id, min: -LIMIT, max: LIMIT, step: 0.05, value: 0 });
@@ -174,10 +179,7 @@
     input.addEventListener("input", () => onInput(Number(input.value)));
     return {
       root: element("div", { class: "explorer-slider" }, label, input, output),
-      show(value) {
-        input.value = value;
-        output.textContent = fixed(value, 2);
-      },
+      show: (value) => setSlider(input, value),
     };
   }
 
@@ -303,10 +305,7 @@
     function move(z, now) {
       state.z = z.map((value) => Math.min(LIMIT, Math.max(-LIMIT, value)));
       // At once, not with the next frame: a key may move a slider on from here before that.
-      inputs.forEach((input, i) => {
-        input.value = state.z[i];
-        input.parentElement.querySelector("output").textContent = fixed(state.z[i], 2);
-      });
+      inputs.forEach((input, i) => setSlider(input, state.z[i]));
       draw();
       says(now);
     }
