@@ -49,19 +49,44 @@ def test_a_fresh_run_is_compared_with_the_published_one(project: Path) -> None:
     assert row == {
         "run": RUN.name,
         "other_settings": "",
-        "same_machine": True,
+        "check": "on the same kind of machine",
         "largest_difference": 0.0,
         "tolerance": 0.01,
         "step_sizes": (0.01, 0.01),
     }
     assert prefixes.not_the_published() == ""
-    put(paths.local(), 10**6, shift=0.5, hardware={"device": "cuda"})
+    put(paths.local(), 10**6, shift=0.6, hardware={"device": "cuda"})
     (other,) = prefixes.compared().to_dict("records")
-    assert other == row | {"same_machine": False, "largest_difference": 0.5, "tolerance": 10.0}
+    late = prefixes.LATE["mnist"]
+    assert other == row | {
+        "check": late.where,
+        "largest_difference": pytest.approx(0.6),
+        "tolerance": 10.0,
+    }
     assert prefixes.not_the_published() == ""
-    assert "0.5000 nats" in compare.report("1e6")
-    put(paths.local(), 10**4)
+    assert "0.6000 nats in mnist-nz20-aevb-seed0, of 1 runs; allowed 10" in compare.report("1e6")
+    put(paths.local(), 10**4, hardware={"device": "cuda"})
     assert "1 of 1 local runs were not compared" in compare.report("1e4")
+
+
+def test_on_another_processor_the_first_rows_tell_other_runs(project: Path) -> None:
+    put(paths.published(), 10**7)
+    other = partial(put, paths.local(), 10**6, hardware={"device": "cpu", "name": "another"})
+    other(shift=0.4)
+    checks = [prefixes.EARLY, prefixes.LATE["mnist"]]
+    assert list(prefixes.compared().check) == [check.where for check in checks]
+    assert prefixes.not_the_published() == ""
+    said = compare.report("1e6")
+    assert "processor: 0.4000 nats in mnist-nz20-aevb-seed0, of 1 runs; allowed 0.5" in said
+    assert "on another machine: 0.4000 nats in mnist-nz20-aevb-seed0, of 1 runs; allowed 10" in said
+    other(shift=0.6)
+    assert "at most 0.5 up to 65,000 samples on another processor" in prefixes.not_the_published()
+    # Not where rounding is not all that differs.
+    other(shift=0.6, versions={"torch": "2+cu"})
+    assert prefixes.not_the_published() != ""
+    for settings in ({"versions": {"torch": "3"}}, {"precision": "float32, bfloat16"}):
+        other(shift=0.6, **settings)
+        assert prefixes.not_the_published() == ""
 
 
 @pytest.mark.parametrize(
@@ -80,7 +105,7 @@ def test_the_same_kind_of_machine_made_all_of_both(
 ) -> None:
     put(paths.published(), 10**6)
     put(paths.local(), 10**6, **ours)
-    assert prefixes.compared().same_machine.tolist() == [same]
+    assert (list(prefixes.compared().tolerance) == [0.01]) == same
 
 
 def test_on_another_machine_a_run_may_be_early_or_late(project: Path) -> None:
@@ -156,4 +181,4 @@ def test_a_fresh_run_that_is_not_the_published_one_fails(
     with pytest.raises(SystemExit, match=said) as stopped:
         cli.compare("1e6")
     assert str(stopped.value).startswith(f"aevb: {RUN.name} ")
-    assert compare.report("1e6").splitlines()[-2].endswith(f"nats, in {RUN.name}.")
+    assert f" nats in {RUN.name}, of " in compare.report("1e6")

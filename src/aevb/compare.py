@@ -199,17 +199,17 @@ def report(budget: str | float, seed: int = 0) -> str:
     fresh = fresh[fresh.other_settings == ""]  # of others `not_the_published` tells
     against = fresh.dropna(subset=["largest_difference"])
     if not against.empty:
-        worst = against.sort_values("largest_difference").iloc[-1]
-        same = int(against.same_machine.sum())
+        lines += ["Local runs against the published runs of the same seed, largest differences:"]
+    for _, rows in against.groupby(["check", "tolerance"], sort=False):
+        worst = rows.sort_values("largest_difference").iloc[-1]
         lines += [
-            f"Local runs against the published runs of the same seed: {len(against)} ({same} made "
-            "on the same kind of machine), largest difference "
-            f"{worst.largest_difference:.4f} nats, in {worst.run}.",
+            f"  {worst.check}: {worst.largest_difference:.4f} nats in {worst.run}, of {len(rows)} "
+            f"runs; allowed {worst.tolerance:g}"
         ]
-    if short := len(fresh) - len(against):
+    if short := set(fresh.run) - set(against.run):
         lines += [
-            f"{short} of {len(fresh)} local runs were not compared with the published runs of the "
-            f"same seed: they end before {prefixes.COMPARED_FROM:,} samples."
+            f"{len(short)} of {fresh.run.nunique()} local runs were not compared with the "
+            "published runs of the same seed: they end too early for a comparison across machines."
         ]
     if "freyface" not in data.available():
         lines += ["Left out: the Frey Face data are not here, so the Frey Face panels show the "
@@ -394,7 +394,7 @@ def milestones_table(figure: str) -> pd.DataFrame:
     """
     table = milestones(figure)
     table["cell"] = table.difference.map(signed) + [
-        f"{_SPACE}±{_SPACE}{spread:.1f}" if not math.isnan(difference + spread) else ""
+        f"{_SPACE}({spread:.1f})" if not math.isnan(difference + spread) else ""
         for difference, spread in zip(table.difference, table.spread, strict=True)
     ]
     cells = table.pivot(index=["run", "split"], columns="milestone", values="cell")
@@ -487,7 +487,7 @@ def _group(run: experiments.Run) -> str:
 def in_full() -> str:
     """All tables of ours against the paper's along the axis, from published curves, as text."""
     parts = [
-        "Ours (seed 0) minus the paper's, in nats per datapoint, ± standard deviation over seeds.",
+        "Ours (seed 0) minus the paper's, in nats per datapoint; in brackets the SD over seeds.",
         *(milestones_table(figure).to_string(index=False) for figure in experiments.RUNS),
         "At the right-hand edge of the paper's axes:",
         targets().to_string(index=False, na_rep="–", float_format="{:.1f}".format),
