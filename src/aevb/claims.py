@@ -119,9 +119,10 @@ def _above(table: pd.DataFrame) -> Finding:
         f"{where} by {span(rows.test, signed)} nats on test at {span(rows.samples, millions)}"
         for where, rows in table.groupby("data", sort=False)
     )
+    edge = "all" if table.is_edge.all() else f"of which {sum(table.is_edge)} are"
     evidence = (
-        f"AEVB is ahead on train and test in {ahead.count(True)} of {len(table)} panels, "
-        f"of which {sum(table.is_edge)} are read at the edge of the axis: {by}."
+        f"AEVB is ahead on train and test in {ahead.count(True)} of {len(table)} panels, {edge} "
+        f"read at the edge of the axis: {by}."
     )
     return Finding(_every(ends), _every(ahead), evidence)
 
