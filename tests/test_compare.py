@@ -251,15 +251,15 @@ def test_the_readme_says_what_reproduced() -> None:
     assert len(behind) == 24
     said = f"every seed in every panel is {-max(behind):.0f} to {-min(behind):.0f} nats below"
     assert said in readme
-    five = experiments.figure2_run("freyface", 5, "aevb")
+    frey5 = experiments.figure2_run("freyface", 5, "aevb")
     ends = [
         curves.read(paths.curve(paths.published(), study, f"freyface-nz5-aevb-seed{seed}"))
         for study, seed in (("figure2", 0), ("figure2", 1), ("step-size-0.02", 0))
     ]
-    gaps = [end.train_running.iloc[-1] - paper_value(five, "train", 1e8) for end in ends]
+    gaps = [end.train_running.iloc[-1] - paper_value(frey5, "train", 1e8) for end in ends]
     assert [end.samples.iloc[-1] for end in ends] == [1e8] * 3
     assert [f"{gap:.0f}" for gap in gaps[:2]] == ["-46", "-46"]
-    assert abs(gaps[2]) < compare.target(five, paper_value(five, "train", 1e8))
+    assert abs(gaps[2]) < compare.target(frey5, paper_value(frey5, "train", 1e8))
     early, late = prefixes.EARLY, prefixes.LATE
     assert (
         f"{prefixes.SAME_MACHINE.tolerance:g} nats on the same kind of machine; "
