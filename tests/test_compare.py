@@ -260,6 +260,20 @@ def test_the_readme_says_what_reproduced() -> None:
     assert [end.samples.iloc[-1] for end in ends] == [1e8] * 3
     assert [f"{gap:.0f}" for gap in gaps[:2]] == ["-46", "-46"]
     assert abs(gaps[2]) < compare.target(frey5, paper_value(frey5, "train", 1e8))
+    core_hours = {"quick": 0.0, "paper": 0.0, "mnist": 0.0}
+    for runs in experiments.RUNS.values():
+        for one in runs(0):
+            manifest = curves.read_manifest(paths.curve(paths.published(), one.study, one.name))
+            hourly = 3600 * manifest["samples_per_second"]
+            selection = 1e5 * len(one.step_sizes)
+            core_hours["quick"] += (experiments.end_of(one, "quick") + selection) / hourly
+            core_hours["paper"] += experiments.end_of(one, "paper") / hourly
+            if one.study == "figure2" and one.dataset == "mnist":
+                core_hours["mnist"] += experiments.end_of(one, "paper") / hourly
+    assert "about 40 core minutes, and `BUDGET=paper` about 115 core hours, 100 of them" in readme
+    assert 60 * core_hours["quick"] == pytest.approx(40, rel=0.1)
+    assert core_hours["paper"] == pytest.approx(115, rel=0.1)
+    assert core_hours["mnist"] == pytest.approx(100, rel=0.1)
     early, late = prefixes.EARLY, prefixes.LATE
     assert (
         f"{prefixes.SAME_MACHINE.tolerance:g} nats on the same kind of machine; "

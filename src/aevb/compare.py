@@ -389,8 +389,8 @@ def milestones(figure: str) -> pd.DataFrame:
 def milestones_table(figure: str) -> pd.DataFrame:
     """`milestones` and `over_axis` as text: a row per curve, a column per milestone.
 
-    A cell is ours (seed 0) minus the paper's, ± the standard deviation over seeds where there are
-    several.
+    A cell is ours (seed 0) minus the paper's, in brackets the standard deviation over seeds where
+    there are several.
     """
     table = milestones(figure)
     table["cell"] = table.difference.map(signed) + [
