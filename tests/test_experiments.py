@@ -1,5 +1,6 @@
 """Runs as data: names, settings, budgets, commands."""
 
+import re
 from dataclasses import asdict, replace
 
 import pytest
@@ -101,11 +102,14 @@ def test_a_wrong_setting_is_named(setting: str, said: str) -> None:
         ("n1000-mcem-seed0", "encoder_log_variance_factor=0.1", "a setting of aevb and wake-sleep"),
         ("freyface-nz2-aevb-seed0", "measure=lower_bound_by_subset", "test images of mnist"),
         ("n1000-mcem-seed0", "measure=lower_bound", "marginal_loglik for mcem"),
+        ("mnist-nz20-aevb-seed0", "measure=marginal_loglik", "at most 5 latent dimensions, not 20"),
+        ("mnist-nz20-aevb-seed0", "prior=x", "prior: Input should be a valid number"),
     ],
 )
 def test_a_setting_that_would_do_nothing_is_refused(name: str, setting: str, said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(ConfigurationError, match=said) as refused:
         experiments.parse(name, "other", [setting])
+    assert re.match(rf"{name}: [a-z]", str(refused.value))
 
 
 def test_other_settings_cannot_take_the_place_of_a_curve_of_the_paper() -> None:
@@ -144,8 +148,8 @@ def test_budgets() -> None:
 @pytest.mark.parametrize(
     ("run", "said"),
     [
-        (Run(study="other", algorithm="mcem", measure="marginal_loglik"), "no run is called"),
-        (replace(experiments.figure3_run(1000, "aevb"), study="other", nz=20), "cannot set nz"),
+        (Run(study="other", nz=3, algorithm="mcem", measure="marginal_loglik"), "no run is called"),
+        (replace(experiments.figure3_run(1000, "aevb"), study="other", nz=5), "cannot set nz"),
         (Run(study="figure2", dataset="mnist", prior=0.0), "figure2 holds the paper's runs alone"),
     ],
 )

@@ -230,10 +230,10 @@ def test_mispaired_rows_read_the_later_half_of_the_images() -> None:
 
 
 @pytest.mark.parametrize("estimator", [appendix_d, mispaired_rows])
-def test_the_papers_estimator_needs_four_samples(
+def test_the_papers_estimator_needs_more_samples_than_twice_the_dimensions(
     estimator: Callable[[Samples], Tensor],
 ) -> None:
-    with pytest.raises(ValueError, match="at least 4"):
+    with pytest.raises(ValueError, match="at least 8 samples of 3 dimensions, not 3"):
         estimator(Samples(torch.zeros(3, 1, 2, 3), torch.zeros(3, 1, 2)))
 
 

@@ -96,7 +96,12 @@ def test_fused_updates_are_the_plain_ones(algorithm: Algorithm, dtype: torch.dty
     of_fused, of_plain = (Ascent(p, optimisation, [0.1, 0.02], 0.002) for p in (fused, plain))
     of_plain._rule = of_plain.plain
     assert of_fused._rule == of_fused.fused
-    for g in gradients(300, dtype):
+    for k, g in enumerate(gradients(300, dtype)):
+        # Laid out as the weights, as those of tied weights, and as those of a sum.
+        if k % 3 == 1:
+            g = {name: value.mT.contiguous().mT for name, value in g.items()}
+        elif k % 3 == 2:
+            g = {name: value[..., :1].expand_as(value) for name, value in g.items()}
         of_fused.ascend(g)
         of_plain.ascend(g)
     # In double precision the plain rule's step sizes still are of single precision.
@@ -105,6 +110,11 @@ def test_fused_updates_are_the_plain_ones(algorithm: Algorithm, dtype: torch.dty
     # The accumulators too.
     for key, values in of_fused.accumulators.items():
         assert_same(values, of_plain.accumulators[key], rtol)
+
+
+def test_every_replicate_needs_a_step_size() -> None:
+    with pytest.raises(ValueError, match="for each of 2 replicates, got 1"):
+        Ascent(parameters(), Optimisation(), [0.1], 1.0)
 
 
 @pytest.mark.parametrize("kernels", [{}, {"adagrad": "_a_kernel_of_no_version_"}])

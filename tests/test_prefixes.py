@@ -98,6 +98,7 @@ def test_on_another_processor_the_first_rows_tell_other_runs(project: Path) -> N
         ({"makers": [MANIFEST, MANIFEST]}, True),
         ({"makers": [MANIFEST | {"hardware": {"device": "cuda"}}, MANIFEST]}, False),
         ({"makers": [MANIFEST | {"precision": "bfloat16"}, MANIFEST]}, False),
+        ({"products_asked_for": "bfloat16"}, False),
     ],
 )
 def test_the_same_kind_of_machine_made_all_of_both(

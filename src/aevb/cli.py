@@ -25,6 +25,7 @@ from aevb import (
     runner,
 )
 from aevb import compare as comparison
+from aevb.files import DamagedFileError
 from aevb.train import Stopped, Training
 
 app = typer.Typer(
@@ -119,6 +120,8 @@ def run(
         )
     torch.set_num_threads(threads)
     dataset = data.load(runs[0].dataset)
+    if runs[0].pixels == "binary":
+        dataset = data.binarised(dataset)
     stop = _StopOnSignal()  # from now on: where data are downloaded an interrupt ends at once
     runner.run_to(
         runs,
@@ -252,7 +255,7 @@ def main() -> None:
         done = "stopped; the same command goes on from its last checkpoint, if it had one yet"
         print(done, file=sys.stderr)
         sys.exit(130)
-    except (data.DataError, experiments.ConfigurationError, FileNotFoundError) as error:
+    except (data.DataError, experiments.ConfigurationError, DamagedFileError, OSError) as error:
         print(f"aevb: {error}", file=sys.stderr)
         sys.exit(2)
 

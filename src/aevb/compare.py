@@ -8,6 +8,9 @@ import numpy as np
 import pandas as pd
 
 from aevb import curves, data, experiments, paths, prefixes
+from aevb.train import LOG_POINTS_PER_DECADE
+
+LOG_STEP = 10 ** (1 / LOG_POINTS_PER_DECADE)  # samples of a log point, of the one before
 
 QUANTITIES = {"figure2": "Figure 2: lower bounds", "figure3": "Figure 3: log likelihoods"}
 
@@ -16,6 +19,8 @@ def with_paper(
     figure: str, budget: str | float, seed: int = 0, *, local: bool = True
 ) -> pd.DataFrame:
     """Our values beside the paper's for every curve of a figure, both at the same samples.
+
+    Up to one log point beyond the paper's last, that one is taken; further on there is none.
 
     Args:
         figure: figure2 or figure3.
@@ -37,15 +42,17 @@ def with_paper(
         for split, (column, of_paper) in splits(run).items():
             row: dict[str, object] = {"run": run.name, "split": split, "source": source}
             theirs = paper_curve(run, of_paper)
+            last = theirs.samples.max()
             if curve is not None:
                 samples = curve[curve.samples <= end].samples.max()
                 row |= {
                     "samples": samples,
                     "ours": curves.value_at(samples, curve, column),
-                    # The paper's last point lies a little before the edge of its axis; and its
-                    # curves of Figure 3 leap from the first point over most of the rise.
+                    # The paper's last point lies a little before the edge of its axis, by less
+                    # than one of our log points from the next; and its curves of Figure 3 leap
+                    # from the first point over most of the rise.
                     "paper": curves.value_at(
-                        min(samples, theirs.samples.max()),
+                        samples if samples > LOG_STEP * last else min(samples, last),
                         theirs,
                         curves.PAPER_COLUMN[figure],
                         leap=10,

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from aevb import paths
-from aevb.files import atomic
+from aevb.files import atomic, reading
 
 # Our column for each split of a figure as it is drawn, and the paper's column of values.
 COLUMNS = {
@@ -46,10 +46,15 @@ def read(source: Path) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: naming the file and what gives it.
+        DamagedFileError: the same, where it cannot be read.
     """
     if not source.exists():
         raise FileNotFoundError(f"no curve at {source}: {remedy('run', source)}")
-    return pd.read_csv(source)
+    with reading(source, f"delete it; {remedy('run', source)}"):
+        curve = pd.read_csv(source)
+        if "samples" not in curve:
+            raise ValueError("no column samples")
+        return curve
 
 
 def remedy(verb: str, source: Path) -> str:
@@ -65,11 +70,13 @@ def read_manifest(source: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: naming the file and what gives it.
+        DamagedFileError: the same, where it cannot be read.
     """
     file = source.with_suffix(".json")
     if not file.exists():
         raise FileNotFoundError(f"no manifest at {file}: {remedy('run', source)}")
-    manifest: dict[str, Any] = json.loads(file.read_text())
+    with reading(file, f"delete it; {remedy('run', source)}"):
+        manifest: dict[str, Any] = json.loads(file.read_text())
     return manifest
 
 

@@ -34,6 +34,7 @@ from aevb import paths
 from aevb.files import atomic
 
 Name = Literal["mnist", "freyface"]
+Pixels = Literal["grey", "binary"]
 
 
 class _File(NamedTuple):
@@ -121,6 +122,7 @@ class Dataset:
         validation_labels: The same for ``validation``.
         test_labels: The same for ``test``.
         checksums: SHA-256 (hexadecimal) of each file that the images came from, by file name.
+        pixels: ``"grey"``, or ``"binary"`` where they are :func:`binarised`.
     """
 
     name: Name
@@ -132,6 +134,7 @@ class Dataset:
     validation_labels: Tensor | None = None
     test_labels: Tensor | None = None
     checksums: dict[str, str] = field(default_factory=dict)
+    pixels: Pixels = "grey"
 
 
 def binarised(dataset: Dataset) -> Dataset:
@@ -144,7 +147,7 @@ def binarised(dataset: Dataset) -> Dataset:
         torch.bernoulli(images, generator=generator)
         for images in (dataset.train, dataset.validation, dataset.test)
     )
-    return replace(dataset, train=train, validation=validation, test=test)
+    return replace(dataset, train=train, validation=validation, test=test, pixels="binary")
 
 
 def load(name: Name) -> Dataset:
@@ -176,7 +179,7 @@ def load(name: Name) -> Dataset:
     """
     paths = fetch(name)
     checksums = {file.name: file.sha256 for file in _FILES[name]}
-    return _load_mnist(paths, checksums) if name == "mnist" else _load_freyface(paths[0], checksums)
+    return _LOADERS[name](paths, checksums)
 
 
 def fetch(name: Name) -> list[Path]:
@@ -450,9 +453,9 @@ def _torchvision_mnist() -> Any:
     return datasets.MNIST
 
 
-def _load_freyface(path: Path, checksums: dict[str, str]) -> Dataset:
+def _load_freyface(paths: list[Path], checksums: dict[str, str]) -> Dataset:
     """Load Frey Face from its verified .mat file."""
-    faces = scipy.io.loadmat(path)["ff"].T  # (1965, 560) uint8: each row a face, row by row
+    faces = scipy.io.loadmat(paths[0])["ff"].T  # (1965, 560) uint8: each row a face, row by row
     order = np.random.default_rng(FREYFACE_SPLIT_SEED).permutation(len(faces))
     # 256 levels, so that every pixel lies strictly below 1; dividing by a power of two is exact.
     pixels = torch.from_numpy(faces[order].astype(np.float32)).div_(256)
@@ -464,3 +467,6 @@ def _load_freyface(path: Path, checksums: dict[str, str]) -> Dataset:
         image_shape=(28, 20),
         checksums=checksums,
     )
+
+
+_LOADERS = {"mnist": _load_mnist, "freyface": _load_freyface}

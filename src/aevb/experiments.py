@@ -9,10 +9,19 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from aevb import data
+from aevb.learners.aevb import AEVB
 from aevb.learners.mcem import MCEM
+from aevb.learners.wake_sleep import WakeSleep
+from aevb.networks import Architecture
 from aevb.train import Products, last_log_point
 
 Algorithm = Literal["aevb", "wake-sleep", "mcem"]
+
+LEARNERS: dict[Algorithm, type[AEVB | WakeSleep | MCEM]] = {
+    "aevb": AEVB,
+    "wake-sleep": WakeSleep,
+    "mcem": MCEM,
+}
 
 Likelihood = Literal["bernoulli", "gaussian"]
 
@@ -46,6 +55,10 @@ LOOKED_AT_BY: dict[str, tuple[Algorithm, ...]] = {
     "encoder_log_variance_factor": ("aevb", "wake-sleep"),
     "init_encoder_log_variance_std": ("aevb", "wake-sleep"),
 }
+
+# Of an untrained model, whose log p(x) is -543.4 nats, it reads -543.4 with 5 dimensions, -542.4
+# with 10 and +60 with 20.
+MAX_NZ_OF_APPENDIX_D = 5
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -112,7 +125,7 @@ class Run:
     selection_window: Annotated[int, Field(ge=1)] = 100_000
     products: Products = "float32"
     hidden_layers: Annotated[int, Field(ge=1)] = 1
-    pixels: Literal["grey", "binary"] = "grey"
+    pixels: data.Pixels = "grey"
     sleep_first: bool = False
     clip_dreams: bool = False
 
@@ -129,6 +142,11 @@ class Run:
             raise ValueError("clip_dreams is a setting of Gaussian pixels; Bernoulli's are 0 or 1")
         if self.algorithm == "mcem" and self.measure != "marginal_loglik":
             raise ValueError("measure is marginal_loglik for mcem, which trains no encoder")
+        if self.measure == "marginal_loglik" and self.nz > MAX_NZ_OF_APPENDIX_D:
+            raise ValueError(
+                f"measure marginal_loglik is of at most {MAX_NZ_OF_APPENDIX_D} latent dimensions, "
+                f"not {self.nz}: beyond, the density of Appendix D is fitted to too few samples"
+            )
         if self.measure == "lower_bound_by_subset" and self.dataset != "mnist":
             raise ValueError("measure lower_bound_by_subset is of the 10,000 test images of mnist")
         if len(set(self.step_sizes)) != len(self.step_sizes):
@@ -228,14 +246,21 @@ def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> 
     known = {field.name for field in fields(Run)} - identity
     if unknown := set(values) - known:
         raise ConfigurationError(
-            f"cannot set {', '.join(sorted(unknown))}: the settings are {', '.join(sorted(known))}"
+            f"cannot set {', '.join(sorted(unknown))}: the settings are "
+            f"{', '.join(sorted(known))}; the name of a run sets its data set, nz, n_train, "
+            "algorithm and seed"
         )
     try:
         papers = _paper_run(name)
         own = values if study is None else {"study": study, **values}
         run = TypeAdapter(Run).validate_python(asdict(papers) | own)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(
+            ".".join(map(str, e["loc"]))
+            + ": " * bool(e["loc"])
+            + e["msg"].removeprefix("Value error, ")
+            for e in error.errors()
+        )
         raise ConfigurationError(f"{name}: {problems}") from None
     if run.study in RUNS and run != papers:
         raise ConfigurationError(
@@ -246,16 +271,17 @@ def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> 
 
 
 def _paper_run(name: str) -> Run:
-    if match := re.fullmatch(r"(mnist|freyface)-nz(\d+)-(aevb|wake-sleep)-seed(\d+)", name):
+    datasets, (of_figure2, of_figure3) = "|".join(DATASETS), map("|".join, ALGORITHMS.values())
+    if match := re.fullmatch(rf"({datasets})-nz(\d+)-({of_figure2})-seed(\d+)", name):
         dataset, nz, algorithm, seed = match.groups()
         return figure2_run(dataset, int(nz), algorithm, int(seed))  # type: ignore[arg-type]
-    if match := re.fullmatch(r"n([1-9]\d*)-(aevb|wake-sleep|mcem)-seed(\d+)", name):
+    if match := re.fullmatch(rf"n([1-9]\d*)-({of_figure3})-seed(\d+)", name):
         n_train, algorithm, seed = match.groups()
         return figure3_run(int(n_train), algorithm, int(seed))  # type: ignore[arg-type]
     raise ConfigurationError(
-        f"no run is called {name!r}: expected <mnist|freyface>-nz<number>-<aevb|wake-sleep>"
-        "-seed<number>, for example mnist-nz20-aevb-seed0, or n<number>"
-        "-<aevb|wake-sleep|mcem>-seed<number>, for example n1000-mcem-seed0"
+        f"no run is called {name!r}: expected <{datasets}>-nz<number>-<{of_figure2}>"
+        f"-seed<number>, for example mnist-nz20-aevb-seed0, or n<number>-<{of_figure3}>"
+        "-seed<number>, for example n1000-mcem-seed0"
     )
 
 
@@ -309,6 +335,18 @@ def end_of(run: Run, budget: str | float) -> int:
     return last_log_point(budget_of(run, budget), samples_per_update(run))
 
 
+def architecture(run: Run, n_pixels: int) -> Architecture:
+    """Sizes of the run's networks for images of so many pixels."""
+    return Architecture(
+        n_pixels,
+        run.n_hidden,
+        run.nz,
+        run.likelihood,
+        run.encoder_log_variance_factor,
+        run.hidden_layers,
+    )
+
+
 def samples_per_update(run: Run) -> int:
     """By how much an update moves the run along the paper's axis."""
-    return run.minibatch * (MCEM.samples_per_datapoint if run.algorithm == "mcem" else 1)
+    return run.minibatch * LEARNERS[run.algorithm].samples_per_datapoint

@@ -1,5 +1,6 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and what is said of those that are not."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,26 @@ def atomic(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
         yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # or a power cut can leave the new name on an empty file
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class DamagedFileError(Exception):
+    """A file that cannot be read. The message names it and says what to do."""
+
+
+@contextmanager
+def reading(source: Path, remedy: str) -> Iterator[None]:
+    """Around the reading of a file that is there.
+
+    Raises:
+        DamagedFileError: whatever a reader raises, each its own, with `remedy`.
+    """
+    try:
+        yield
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise DamagedFileError(f"{source} cannot be read ({what}): {remedy}") from error

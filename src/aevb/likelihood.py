@@ -114,18 +114,21 @@ def appendix_d(samples: Samples, bandwidth: Bandwidth = "scott") -> Tensor:
     is what comes out when q(z) and p(x, z) are not taken at the same z.
 
     Args:
-        samples: from `sample_posterior`, at least 4.
+        samples: from `sample_posterior`, at least 4, and more than 2 nz.
         bandwidth: of the kernels, see `kernel_density`.
 
     Returns:
         Log p(x), `(replicates, rows)`, nats.
 
     Raises:
-        ValueError: with fewer than 4 samples: there is nothing left to choose the bandwidth on.
+        ValueError: with fewer samples than that: there is nothing left to choose the bandwidth on,
+            or their covariance is singular.
     """
-    n = len(samples.z)
-    if n < 4:
-        raise ValueError(f"expected at least 4 samples, not {n}")
+    n, nz = len(samples.z), samples.z.shape[-1]
+    if n < 4 or n // 2 <= nz:
+        raise ValueError(
+            f"expected at least {max(4, 2 * nz + 2)} samples of {nz} dimensions, not {n}"
+        )
     half = n // 2
     log_q = kernel_density(samples.z[:half], samples.z[half:], bandwidth)
     return math.log(n - half) - torch.logsumexp(log_q - samples.log_joint[half:], 0)

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from aevb import curves
-from aevb.files import atomic
-from aevb.networks import Architecture, Model, load_replicate
+from aevb.experiments import Run, architecture
+from aevb.files import atomic, reading
+from aevb.networks import Model, load_replicate
 
 
 def write(target: Path, parameters: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:
@@ -36,25 +38,14 @@ def read(source: Path) -> tuple[Model, dict[str, Any]]:
 
     Raises:
         FileNotFoundError: naming the file and what gives it.
+        DamagedFileError: the same, where it cannot be read.
     """
     if not source.exists():
         raise FileNotFoundError(f"no model at {source}: {curves.remedy('export', source)}")
-    with safe_open(source, framework="pt") as file:
+    with reading(source, curves.remedy("export", source)), safe_open(source, "pt") as file:
         manifest = json.loads(file.metadata()["manifest"])
         parameters = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    run = manifest["configuration"]
-    n_pixels = parameters["encoder.hidden.weight"].shape[0]
-    model = Model(
-        [
-            Architecture(
-                n_pixels,
-                run["n_hidden"],
-                run["nz"],
-                run["likelihood"],
-                run["encoder_log_variance_factor"],
-                run.get("hidden_layers", 1),
-            )
-        ]
-    )
+    run = TypeAdapter(Run).validate_python(manifest["configuration"])
+    model = Model([architecture(run, len(parameters["encoder.hidden.weight"]))])
     load_replicate(dict(model.named_parameters()), 0, parameters)
     return model, manifest

@@ -43,6 +43,9 @@ class Ascent:
         optimisation: algorithm, warm-up and prior.
         step_sizes: global step size of each replicate.
         minibatch_share: M / N.
+
+    Raises:
+        ValueError: if there are not as many step sizes as replicates.
     """
 
     def __init__(
@@ -52,6 +55,11 @@ class Ascent:
         step_sizes: Sequence[float],
         minibatch_share: float,
     ) -> None:
+        first = next(iter(parameters.values()))
+        if len(step_sizes) != len(first):
+            raise ValueError(
+                f"expected a step size for each of {len(first)} replicates, got {len(step_sizes)}"
+            )
         self.parameters = dict(parameters)
         self.optimisation = optimisation
         self.step_sizes = list(step_sizes)
@@ -69,7 +77,6 @@ class Ascent:
             decay: [name for name, d in self._decay.items() if d == decay]
             for decay in self._decay.values()
         }
-        first = next(iter(parameters.values()))
         # What the kernels take: lists of one replicate's tensors, and beside each its update count.
         self._views = {
             (r, decay): (
@@ -145,7 +152,8 @@ class Ascent:
             step = step_size if self.moving else 0.0
             for decay, names in self._groups.items():
                 p, memory, counts = self._views[r, decay]
-                g = [gradients[name][r] for name in names]
+                # The kernels walk raw memory, and a gradient may be laid out unlike its weight.
+                g = [gradients[name][r].contiguous() for name in names]
                 if self.optimisation.algorithm == "adagrad":
                     torch._fused_adagrad_(
                         p, g, memory["squares"], counts,

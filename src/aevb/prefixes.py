@@ -111,8 +111,11 @@ def _checks(
     hardware = pd.DataFrame([maker["hardware"] for maker in makers])
     torch = {maker["versions"]["torch"] for maker in makers}
     precision = {maker["precision"] for maker in makers}
+    # A processor without bfloat16, asked for it, rounds no factor but adds in another order.
+    asked_for = {maker.get("products_asked_for") for maker in makers}
     # What only one of them tells can differ: processors of one name may have other instructions.
-    if (hardware.nunique(dropna=False) == 1).all() and len(torch) == len(precision) == 1:
+    same_hardware = (hardware.nunique(dropna=False) == 1).all()
+    if same_hardware and len(torch) == len(precision) == len(asked_for) == 1:
         return [SAME_MACHINE]
     # The same random numbers, products and step size, on any processor.
     alike = set(hardware.device) == {"cpu"} and len({t.partition("+")[0] for t in torch}) == 1

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,22 @@ from filelock import FileLock, Timeout
 
 from aevb import curves, measures, models, paths, provenance
 from aevb.backprop import BackpropAEVB, BackpropWakeSleep
-from aevb.data import Dataset, binarised
+from aevb.data import Dataset
 from aevb.experiments import (
     ConfigurationError,
     Run,
+    architecture,
     budget_of,
     command,
     end_of,
     samples_per_update,
 )
-from aevb.files import atomic
+from aevb.files import DamagedFileError, atomic, reading
 from aevb.learners import Learner
 from aevb.learners.aevb import AEVB
 from aevb.learners.mcem import MCEM
 from aevb.learners.wake_sleep import WakeSleep
 from aevb.networks import (
-    Architecture,
     Initialisation,
     Model,
     initial_parameters,
@@ -52,18 +52,6 @@ FIRST_MARGINAL_LOGLIK = 100_000
 CPU = torch.device("cpu")
 
 
-def architecture(run: Run, dataset: Dataset) -> Architecture:
-    """Sizes of the run's networks for this data set."""
-    return Architecture(
-        dataset.train.shape[1],
-        run.n_hidden,
-        run.nz,
-        run.likelihood,
-        run.encoder_log_variance_factor,
-        run.hidden_layers,
-    )
-
-
 def start(
     runs: Sequence[Run],
     step_sizes: Sequence[float],
@@ -75,17 +63,28 @@ def start(
     The runs may differ in seed and Nz alone.
 
     Raises:
-        ConfigurationError: if MCEM is to take minibatches.
+        ConfigurationError: if the data set is not the runs', has pixels of the other kind or fewer
+            training points than they ask for; if MCEM is to take minibatches.
     """
     one = runs[0]
     plain = one.hidden_layers == 1
+    if (dataset.name, dataset.pixels) != (one.dataset, one.pixels):
+        raise ConfigurationError(
+            f"{one.name} is a run on {one.dataset} with {one.pixels} pixels; expected that data "
+            f"set, got {dataset.name} with {dataset.pixels} pixels"
+        )
+    if one.n_train is not None and one.n_train > len(dataset.train):
+        raise ConfigurationError(
+            f"{one.name}: n_train is {one.n_train}, and {dataset.name} has {len(dataset.train)} "
+            "training images; expected at most so many"
+        )
     points = dataset.train[: one.n_train]
     if one.algorithm == "mcem" and one.minibatch != len(points):
         raise ConfigurationError(
             f"minibatch is {one.minibatch}: mcem takes all training points at once, expected "
             f"{len(points)}"
         )
-    architectures = [architecture(run, dataset) for run in runs]
+    architectures = [architecture(run, dataset.train.shape[1]) for run in runs]
     model = Model(architectures)
     for r, run in enumerate(runs):
         initialisation = Initialisation(
@@ -273,23 +272,31 @@ def run_to(
         seconds_between_checkpoints: how often a checkpoint is written between log points.
 
     Raises:
-        ConfigurationError: if no command makes one of the runs, or the data set is another's;
-            if the runs differ in more than seed and Nz, or are not all different;
-            if another process trains one of them; if their checkpoints are not at the same number
-            of samples, or one was made with other settings or on another kind of device; if no
-            candidate step size gives a finite bound; if likelihoods of several Nz are asked for.
+        ConfigurationError: if no command makes one of the runs, or the data set is not theirs
+            (`start`); if the runs differ in more than seed and Nz, or are not all different; if
+            another process trains one of them; if their checkpoints are not at the same number of
+            samples, or one was made with other settings or on another kind of device; if a longer
+            curve than this budget's has lost its checkpoint; if no candidate step size gives a
+            finite bound; if likelihoods of several Nz are asked for.
         Stopped: when a stop was requested and the checkpoints are written. While step sizes are
             being selected there are none yet, and the selection will begin again.
     """
     for run in runs:
         command(run, 1)  # a curve that no command makes again must not be begun
-    if dataset.name != runs[0].dataset:
-        raise ConfigurationError(
-            f"{runs[0].name} is a run on {runs[0].dataset}; expected that data set, got "
-            f"{dataset.name}"
-        )
-    if len({replace(run, seed=0, nz=1) for run in runs}) != 1 or len(set(runs)) != len(runs):
-        raise ConfigurationError("runs that train as one stack must differ, in seed and nz alone")
+    first = asdict(runs[0])
+    for run in runs[1:]:
+        others = {
+            name: f"{name} is {first[name]} and {value}"
+            for name, value in asdict(run).items()
+            if value != first[name]
+        }
+        if wrong := [said for name, said in others.items() if name not in ("seed", "nz")]:
+            raise ConfigurationError(
+                f"{runs[0].name} and {run.name} cannot train as one stack, whose runs differ in "
+                f"seed and nz alone: {', '.join(wrong)}; train each with a command of its own"
+            )
+    if twice := [run.name for k, run in enumerate(runs) if run in runs[:k]]:
+        raise ConfigurationError(f"{', '.join(twice)}: given twice; expected once")
     if runs[0].measure == "marginal_loglik" and len({run.nz for run in runs}) != 1:
         raise ConfigurationError(
             "measure marginal_loglik: the estimators read runs of one nz together; expected a "
@@ -328,9 +335,17 @@ def _run_to(
     precision = f"float32, products of {precision_of(runs[0].products, device)}"
     # Now: the source may change while the run goes on.
     maker = {"precision": precision, **provenance.maker(device)}
-    if runs[0].pixels == "binary":
-        dataset = binarised(dataset)
     saved = [_load_checkpoint(run, device) for run in runs]
+    end = last_log_point(budget, samples_per_update(runs[0]))
+    for run, checkpoint in zip(runs, saved, strict=True):
+        if checkpoint is None and (file := _curve(run)) is not None:
+            reached = curves.read_manifest(file)["samples"]
+            if reached > end:
+                raise ConfigurationError(
+                    f"{file} goes to {reached:,} samples, and its checkpoint is gone: a run to "
+                    f"{end:,} would write over it. Expected a budget of {reached} or more; or "
+                    "delete that file first"
+                )
     states = [s for s in saved if s is not None]
     stand = [0 if s is None else s["training"]["samples"] for s in saved]
     if len(set(stand)) != 1:
@@ -375,7 +390,7 @@ def _run_to(
         budget,
         lambda t: evaluate(t, runs, dataset),
         checkpoint=save,
-        report=partial(report, "training", last_log_point(budget, samples_per_update(runs[0]))),
+        report=partial(report, "training", end),
         stop_requested=stop_requested,
         seconds_between_checkpoints=seconds_between_checkpoints,
     )
@@ -423,10 +438,11 @@ def _is_written(run: Run, rows: Sequence[Row]) -> bool:
         return True
     if (file := _curve(run)) is None:
         return False
-    return bool(
-        curves.read(file).samples.iloc[-1] == rows[-1]["samples"]
-        and curves.read_manifest(file)["samples"] == rows[-1]["samples"]
-    )
+    try:
+        ends = [*curves.read(file).samples[-1:], curves.read_manifest(file)["samples"]]
+    except DamagedFileError:
+        return False
+    return ends == [rows[-1]["samples"]] * 2
 
 
 def _makers(
@@ -476,7 +492,8 @@ def _load_checkpoint(run: Run, device: torch.device | None = None) -> dict[str, 
     source = paths.checkpoint(run.study, run.name)
     if not source.exists():
         return None
-    content: dict[str, Any] = torch.load(source, weights_only=True)
+    with reading(source, "delete it; the run then begins again"):
+        content: dict[str, Any] = torch.load(source, weights_only=True)
     if content["configuration_sha256"] != provenance.digest(run.configuration):
         raise ConfigurationError(
             f"{source} was made with other settings than those of {run.name} in study {run.study}: "

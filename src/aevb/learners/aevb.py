@@ -53,6 +53,9 @@ def lower_bound(
 class AEVB:
     """Encoder and decoder climb the same bound, with one gradient.
 
+    Runs with one hidden layer, L = 1 and estimator B train by `backprop.BackpropAEVB`, the same
+    step with its gradients by hand: a change of one is a change of both.
+
     Args:
         model: encoder and decoder.
         ascent: moves the parameters of both.

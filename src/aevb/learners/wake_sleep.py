@@ -13,7 +13,9 @@ from aevb.randomness import Streams
 class WakeSleep:
     """Decoder and encoder climb two different objectives, in turn.
 
-    Only real datapoints are counted as training samples, as in the paper's figures.
+    Only real datapoints are counted as training samples, as in the paper's figures. Runs with one
+    hidden layer train by `backprop.BackpropWakeSleep`, the same step with its gradients by hand: a
+    change of one is a change of both.
 
     Args:
         model: encoder and decoder.
