@@ -9,10 +9,8 @@ LAUNCH ?=
 # Training runs at a time, where make is called without -j: one a core, each of one thread.
 JOBS   ?= $(shell getconf _NPROCESSORS_ONLN)
 
-# A directory with data files of your own is looked at before anything is downloaded.
-ifneq ($(wildcard ../shared/data),)
-AEVB_DATA ?= $(abspath ../shared/data)
-endif
+# A directory with data files of your own, looked at before anything is downloaded.
+AEVB_DATA ?=
 export AEVB_DATA
 
 # One run is one thread: several runs side by side use the cores better than one run on all.
@@ -124,6 +122,7 @@ links: $(BIN)/.ready ## check the links to other sites; `make test` checks those
 bench: $(BIN)/.ready ## measure speed against the floor and against other packages
 	$(BIN)/python -m pip install --quiet -e '.[bench]'
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/runs.py
 
 clean: ## remove what was built; data, environment and results stay
 	rm -rf book/_build build .pytest_cache .mypy_cache .ruff_cache

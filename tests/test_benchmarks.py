@@ -1,6 +1,8 @@
 """The benchmark times what it says, and writes where it says."""
 
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +63,20 @@ def test_products_that_the_processor_lacks_are_not_measured(
         assert (
             ("aevb, bfloat16" in named) == ("floor, bfloat16" in named) == ("bfloat16" in measured)
         )
+
+
+@pytest.mark.data("mnist")
+def test_a_run_on_mnist_stays_under_a_gibibyte(tmp_path: Path) -> None:
+    """With its data, its evaluations and its checkpoints."""
+    (tmp_path / "results" / "paper").mkdir(parents=True)
+    script = (
+        "import resource; from aevb import cli; cli.app("
+        "'run mnist-nz200-wake-sleep-seed0 --study s --set step_sizes=0.01 --set warmup=0 "
+        "--budget 300'.split(), standalone_mode=False); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert (tmp_path / "results/local/curves/s/mnist-nz200-wake-sleep-seed0.csv").exists()
+    assert 300 < float(done.stdout.splitlines()[-1]) < 1024

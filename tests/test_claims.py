@@ -99,7 +99,7 @@ def test_verdicts_on_the_papers_own_curves() -> None:
 
 def test_verdicts_on_our_curves() -> None:
     """The same from our files, as far as both algorithms of a panel go."""
-    ahead = []
+    ahead, sooner, to_edge = [], [], []
     for dataset, latents in experiments.NZ.items():
         for nz in latents:
             own = [
@@ -112,10 +112,37 @@ def test_verdicts_on_our_curves() -> None:
             ahead.append(
                 last.train_running > last.train_running_other and last.test > last.test_other
             )
+            level = own[1][own[1].samples <= edge].test.iloc[-1]
+            needs = [curve[curve.test >= level].samples.min() for curve in own]
+            sooner.append(needs[0] < needs[1])
+            to_edge.append(own[1].samples.max() >= edge)
     found = ours()
     above = found[0]
     assert f"ahead on train and test in {sum(ahead)} of {len(ahead)} panels" in above.evidence
     assert above.so_far is all(ahead)
+    faster = found[1]
+    assert f"needs fewer in {sum(sooner)} of {len(sooner)} panels" in faster.evidence
+    assert f"to the edge of the axis in {sum(to_edge)} of them" in faster.evidence
+    assert (faster.so_far, faster.holds) == (all(sooner), all(sooner) if all(to_edge) else None)
+    few, many = (
+        curves.read(paths.curve(paths.published(), "figure2", pair("mnist", nz)[0].name))
+        for nz in (20, 200)
+    )
+    both = few.merge(many, on="samples")
+    last = both[both.samples <= experiments.PAPER_BUDGET["mnist"]].iloc[-1]
+    gain = last.test_y - last.test_x
+    assert found[2].so_far is bool(gain > -1)
+    assert f"minus that with 20 is {gain:+.1f} nats".replace("-", "−") in found[2].evidence
+    beyond = [
+        curves.read(paths.curve(paths.published(), "figure2", pair("freyface", nz)[0].name))
+        for nz in experiments.NZ["freyface"]
+    ]
+    stays = [
+        curve.test.iloc[-1] > 0.98 * curve.test.max()
+        for curve in beyond
+        if curve.samples.max() >= 1.2e8
+    ]
+    assert found[3].so_far is (all(stays) if stays else None)
     ends = {
         run.name: curves.read(paths.curve(paths.published(), "figure3", run.name)).iloc[-1]
         for run in experiments.figure3()
@@ -125,3 +152,5 @@ def test_verdicts_on_our_curves() -> None:
         for n in experiments.N_TRAIN
         for split in ("train", "test")
     )
+    gains = [ends[f"n{n}-mcem-seed0"].test - ends[f"n{n}-aevb-seed0"].test for n in (1000, 50_000)]
+    assert found[5].so_far is bool(gains[0] > -1.5 >= gains[1])

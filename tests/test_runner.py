@@ -1,6 +1,6 @@
 """From a configuration to a curve: step-size selection, and what a run leaves on disk."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from pydantic import TypeAdapter
+from torch import Tensor
 
 from aevb import curves, data, experiments, measures, models, paths, provenance, runner
 from aevb.data import Dataset, binarised
@@ -18,7 +20,8 @@ from aevb.files import DamagedFileError
 from aevb.learners.aevb import AEVB
 from aevb.optim import Optimisation
 from aevb.randomness import Streams
-from aevb.train import Stopped, Training, train
+from aevb.runner import CPU
+from aevb.train import Stopped, Training, precision_of, train
 
 TINY = Run(study="test", n_hidden=8, nz=2, minibatch=10, warmup=5, selection_window=500, seed=3)
 
@@ -52,30 +55,56 @@ def edited_checkpoint(run: Run) -> Iterator[dict[str, Any]]:
     torch.save(content, file)
 
 
-# The first samples of published curves, through the warm-up and beyond.
+# The first samples of published curves, through the warm-up and beyond: exact ones, ones whose
+# manifest once said bfloat16 of a processor that has none, and rounded ones.
 PREFIXES = {
-    "mnist-nz20-aevb-seed0": 15_000,
-    "mnist-nz3-wake-sleep-seed0": 15_000,
-    "freyface-nz10-aevb-seed0": 65_000,
-    "freyface-nz2-wake-sleep-seed0": 65_000,
-    "n1000-mcem-seed0": 100,
+    "figure2/mnist-nz20-aevb-seed0": 15_000,
+    "figure2/mnist-nz3-wake-sleep-seed0": 15_000,
+    "figure2/freyface-nz10-aevb-seed0": 65_000,
+    "figure2/freyface-nz2-wake-sleep-seed0": 65_000,
+    "figure3/n1000-mcem-seed0": 100,
+    "adam/mnist-nz20-aevb-seed0": 15_000,
+    "test-points/mnist-nz5-wake-sleep-seed0": 15_000,
+    "bfloat16/mnist-nz20-aevb-seed0": 15_000,
+    "bfloat16/mnist-nz5-wake-sleep-seed0": 15_000,
 }
+
+
+def rounding(product: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A product with its two factors, the last two tensors, rounded to bfloat16."""
+
+    def rounded(*tensors: Tensor, **options: Any) -> Tensor:
+        *term, a, b = tensors
+        return product(*term, a.bfloat16().float(), b.bfloat16().float(), **options)
+
+    return rounded
 
 
 @pytest.mark.data("mnist")
 @pytest.mark.data("freyface")
 @pytest.mark.parametrize("name", PREFIXES)
-def test_the_library_makes_the_published_curves(name: str) -> None:
-    """But for rounding, which differs between processors and has not grown much so early."""
-    run = experiments.parse(name)
-    published = paths.curve(paths.published(), run.study, name)
+def test_the_library_makes_the_published_curves(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the order of sums, which differs between processors and has not grown much so early.
+
+    With rounded products too, also where the processor has none.
+    """
+    published = paths.published() / "curves" / f"{name}.csv"
+    manifest = curves.read_manifest(published)
+    run = TypeAdapter(Run).validate_python(manifest["configuration"])
+    precision = manifest["precision"].removeprefix("float32, products of ")
+    assert precision == run.products
+    if precision_of(run.products, CPU) != precision:
+        for product in ("mm", "bmm", "baddbmm"):
+            monkeypatch.setattr(torch, product, rounding(getattr(torch, product)))
     training = runner.start([run], [curves.step_size(published)], data.load(run.dataset))
     train(training, PREFIXES[name], lambda _: [{}])
     ours = pd.DataFrame(training.rows[0]).set_index("samples").train_running
     expected = curves.read(published).set_index("samples").train_running
     common = ours.index.intersection(expected.index)
     assert len(common) == (1 if run.study == "figure3" else len(ours))
-    assert (ours[common] - expected[common]).abs().max() < 0.05
+    # Measured: 0.0002 and 0.05. Without the rounding the last two are 0.7 and 1.1 nats away.
+    allowed = 0.05 if precision == "float32" else 0.2
+    assert (ours[common] - expected[common]).abs().max() < allowed
     assert all(ascent.moving for ascent in training.learner.ascents.values())
 
 

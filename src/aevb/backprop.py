@@ -1,11 +1,10 @@
 """The learners' steps with their gradients by hand, into buffers that are allocated once.
 
 Autograd computes the same gradients (tests/test_backprop.py holds the two against each other); this
-saves its allocations, its bookkeeping and passes over memory. On one core, with factors rounded to
-bfloat16, an update of AEVB on MNIST takes 2.7 ms instead of 3.0 ms, of wake-sleep 3.9 instead of
-4.5 ms; on Frey Face 4.5 instead of 5.0 and 7.2 instead of 7.9 ms. It covers what the paper ran,
-with one hidden layer: wake-sleep, and L = 1 with estimator B. `learners` covers the rest and is
-what to read.
+saves its allocations, its bookkeeping and passes over memory: results/benchmarks/<processor> has
+what that gains, in runs.csv for each data set and algorithm. It covers what the paper ran, with one
+hidden layer: wake-sleep, and L = 1 with estimator B. `learners` covers the rest and is what to
+read.
 """
 
 import math
