@@ -212,35 +212,6 @@ def _legend(name: str, with_local: bool) -> list[Line2D]:
     return [*ours, paper, *([fresh] if with_local else [])]
 
 
-FIGURES: dict[str, Callable[..., Figure]] = {
-    "figure2": figure2,
-    "figure2-narrow": partial(figure2, narrow=True),
-    "figure3": figure3,
-}
-
-
-def draw_all(*, local: bool = True) -> list[Path]:
-    """Draw every figure as SVG and PNG; returns the files.
-
-    Args:
-        local: with the runs of this machine, into results/local/figures; else from the published
-            curves alone, into results/figures.
-    """
-    files = []
-    folder = paths.local() if local else paths.published()
-    for name, draw in FIGURES.items():
-        figure = draw(local=local)
-        made_by = f"aevb figures ({name})"
-        svg = save(
-            figure, paths.figure(folder, name, "svg"), metadata={"Date": None, "Creator": made_by}
-        )
-        png = save(
-            figure, paths.figure(folder, name, "png"), metadata={"Software": made_by}, dpi=150
-        )
-        files += [svg, png]
-    return files
-
-
 def save(figure: Figure, target: Path, **options: Any) -> Path:
     """Write one figure, whole or not at all; returns the file."""
     with atomic(target) as temporary:
@@ -402,4 +373,32 @@ def _show(ax: Axes, name: str, z: Tensor, columns: int, local: bool) -> None:
     )
 
 
-FIGURES |= {"figure4": figure4, "figure5": figure5}
+FIGURES: dict[str, Callable[..., Figure]] = {
+    "figure2": figure2,
+    "figure2-narrow": partial(figure2, narrow=True),
+    "figure3": figure3,
+    "figure4": figure4,
+    "figure5": figure5,
+}
+
+
+def draw_all(*, local: bool = True) -> list[Path]:
+    """Draw every figure as SVG and PNG; returns the files.
+
+    Args:
+        local: with the runs of this machine, into results/local/figures; else from the published
+            curves alone, into results/figures.
+    """
+    files = []
+    folder = paths.local() if local else paths.published()
+    for name, draw in FIGURES.items():
+        figure = draw(local=local)
+        made_by = f"aevb figures ({name})"
+        svg = save(
+            figure, paths.figure(folder, name, "svg"), metadata={"Date": None, "Creator": made_by}
+        )
+        png = save(
+            figure, paths.figure(folder, name, "png"), metadata={"Software": made_by}, dpi=150
+        )
+        files += [svg, png]
+    return files

@@ -15,7 +15,7 @@ from aevb.distributions import Bernoulli, DiagonalGaussian, standard_normal_log_
 from aevb.networks import Decoder
 from aevb.randomness import Streams
 
-INITIAL_STEP = 0.01
+INITIAL_STEP_SIZE = 0.01
 TARGET_ACCEPTANCE = 0.9
 STEP_FACTOR = 1.25
 
@@ -146,33 +146,33 @@ class Joint:
 
 
 def leapfrog(
-    density: Density, start: Point, momentum: Tensor, step: Tensor, n_steps: int
+    density: Density, start: Point, momentum: Tensor, step_size: Tensor, leapfrogs: int
 ) -> tuple[Point, Tensor]:
-    """Follow Hamilton's equations for `n_steps` leapfrog steps.
+    """Follow Hamilton's equations for so many `leapfrogs`.
 
     Reversible (from the end with the momentum reversed it leads back) and volume preserving; the
-    energy is kept to order step².
+    energy is kept to order step_size².
 
     Args:
         density: its negative log is the potential energy.
         start: where the chains stand.
         momentum: `(replicates, rows, nz)`.
-        step: step sizes, broadcast against z.
-        n_steps: at least 1.
+        step_size: step sizes, broadcast against z.
+        leapfrogs: at least 1.
 
     Returns:
         The end point and the momentum there.
     """
-    z, momentum = start.z, momentum + 0.5 * step * start.gradient
-    for _ in range(n_steps - 1):
-        z = z + step * momentum
-        momentum = momentum + step * density.gradient(z)
-    end = density.at(z + step * momentum)
-    return end, momentum + 0.5 * step * end.gradient
+    z, momentum = start.z, momentum + 0.5 * step_size * start.gradient
+    for _ in range(leapfrogs - 1):
+        z = z + step_size * momentum
+        momentum = momentum + step_size * density.gradient(z)
+    end = density.at(z + step_size * momentum)
+    return end, momentum + 0.5 * step_size * end.gradient
 
 
 def transition(
-    density: Density, start: Point, step: Tensor, n_steps: int, noise: Streams
+    density: Density, start: Point, step_size: Tensor, leapfrogs: int, noise: Streams
 ) -> tuple[Point, Tensor]:
     """One proposal of HMC for every chain, accepted or rejected by Metropolis' rule.
 
@@ -181,8 +181,8 @@ def transition(
     Args:
         density: the target.
         start: where the chains stand.
-        step: step sizes, broadcast against z.
-        n_steps: leapfrog steps.
+        step_size: step sizes, broadcast against z.
+        leapfrogs: leapfrog steps.
         noise: the stream of momenta, then of acceptances.
 
     Returns:
@@ -191,7 +191,7 @@ def transition(
     """
     rows = start.z.shape[1]
     momentum = noise.latents(rows)
-    end, end_momentum = leapfrog(density, start, momentum, step, n_steps)
+    end, end_momentum = leapfrog(density, start, momentum, step_size, leapfrogs)
     energy = kinetic_energy(momentum) - start.log_prob
     end_energy = kinetic_energy(end_momentum) - end.log_prob
     probability = (energy - end_energy).exp().clamp(max=1).where(end_energy.isfinite(), 0.0)
@@ -211,7 +211,7 @@ def kinetic_energy(momentum: Tensor) -> Tensor:
     return 0.5 * momentum.square().sum(-1)
 
 
-def adapted(step: Tensor, acceptance: Tensor, factor: float = STEP_FACTOR) -> Tensor:
+def adapted(step_size: Tensor, acceptance: Tensor, factor: float = STEP_FACTOR) -> Tensor:
     """Step sizes for the next proposal: larger where mean acceptance reached 90 %, else smaller.
 
     The mean is over the chains that share a step size. It is that of the acceptance probabilities:
@@ -220,12 +220,12 @@ def adapted(step: Tensor, acceptance: Tensor, factor: float = STEP_FACTOR) -> Te
     the next one, and has about 70 % accepted.
 
     Args:
-        step: `(replicates, 1, 1)` or `(replicates, rows, 1)`.
+        step_size: `(replicates, 1, 1)` or `(replicates, rows, 1)`.
         acceptance: probabilities, `(replicates, rows)`.
         factor: by which a step size grows or shrinks.
 
     Returns:
-        Step sizes of the shape of `step`.
+        Step sizes of the shape of `step_size`.
     """
-    mean = acceptance.mean(1, keepdim=True) if step.shape[1] == 1 else acceptance
-    return torch.where(mean[..., None] >= TARGET_ACCEPTANCE, step * factor, step / factor)
+    mean = acceptance.mean(1, keepdim=True) if step_size.shape[1] == 1 else acceptance
+    return torch.where(mean[..., None] >= TARGET_ACCEPTANCE, step_size * factor, step_size / factor)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aevb.distributions import LOG_2PI, Bernoulli, DiagonalGaussian, standard_normal_log_prob
-from aevb.hmc import INITIAL_STEP, STEP_FACTOR, Joint, adapted, transition
+from aevb.hmc import INITIAL_STEP_SIZE, STEP_FACTOR, Joint, adapted, transition
 from aevb.networks import Decoder
 from aevb.randomness import Streams
 
@@ -38,7 +38,7 @@ def sample_posterior(
     n_samples: int = 50,
     burn_in: int = 5,
     leapfrogs: int = 4,
-    step: float = INITIAL_STEP,
+    step_size: float = INITIAL_STEP_SIZE,
     factor: float = STEP_FACTOR,
 ) -> Samples:
     """Step 1 of Appendix D: one HMC chain per datapoint, with a step size of its own.
@@ -50,7 +50,7 @@ def sample_posterior(
         n_samples: transitions that are kept.
         burn_in: transitions before those.
         leapfrogs: leapfrog steps per transition.
-        step: step size of the first transition.
+        step_size: of the first transition.
         factor: by which a step size changes after every transition, see `hmc.adapted`.
 
     Returns:
@@ -62,11 +62,11 @@ def sample_posterior(
     if min(noise.nz) < max(noise.nz):
         raise ValueError(f"expected replicates with one nz, not {noise.nz}")
     point = joint.at(start)
-    steps = torch.full_like(start[..., :1], step)
+    step_sizes = torch.full_like(start[..., :1], step_size)
     kept = []
     for i in range(burn_in + n_samples):
-        point, acceptance = transition(joint, point, steps, leapfrogs, noise)
-        steps = adapted(steps, acceptance, factor)
+        point, acceptance = transition(joint, point, step_sizes, leapfrogs, noise)
+        step_sizes = adapted(step_sizes, acceptance, factor)
         if i >= burn_in:
             kept.append(point)
     return Samples(torch.stack([p.z for p in kept]), torch.stack([p.log_prob for p in kept]))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from aevb.hmc import INITIAL_STEP, Joint, adapted, log_likelihood_gradients, transition
+from aevb.hmc import INITIAL_STEP_SIZE, Joint, adapted, log_likelihood_gradients, transition
 from aevb.networks import Model
 from aevb.optim import Ascent
 from aevb.randomness import Streams
@@ -35,8 +35,8 @@ class MCEM:
         self.model, self.noise = model, noise
         self.ascents = {"decoder": ascent}
         chains = noise.latents(n_points)
-        step = chains.new_full((len(chains), 1, 1), INITIAL_STEP)
-        self.memory = {"chains": chains, "step": step}
+        step_sizes = chains.new_full((len(chains), 1, 1), INITIAL_STEP_SIZE)
+        self.memory = {"chains": chains, "step": step_sizes}
 
     def step(self, x: Tensor) -> Tensor:
         """One iteration on the whole training set.
@@ -51,15 +51,16 @@ class MCEM:
         Raises:
             ValueError: if `x` has another number of images than there are chains.
         """
-        chains, step = self.memory["chains"], self.memory["step"]
+        chains, step_sizes = self.memory["chains"], self.memory["step"]
         if x.shape[1] != chains.shape[1]:
             raise ValueError(f"expected all {chains.shape[1]} training points, not {x.shape[1]}")
         joint = Joint(self.model.decoder, x)
 
         # E-step: one proposal per datapoint.
-        moved, acceptance = transition(joint, joint.at(chains), step, self.leapfrogs, self.noise)
+        start = joint.at(chains)
+        moved, acceptance = transition(joint, start, step_sizes, self.leapfrogs, self.noise)
         chains.copy_(moved.z)
-        step.copy_(adapted(step, acceptance))
+        step_sizes.copy_(adapted(step_sizes, acceptance))
 
         # M-step: the decoder climbs log p(x, z), that is log p(x|z), with these z held.
         ascent = self.ascents["decoder"]
