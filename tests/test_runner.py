@@ -150,7 +150,9 @@ def test_black_and_white_pixels_are_trained_on_and_evaluated(
 ) -> None:
     run = replace(TINY, step_sizes=(0.02,))
     black_and_white = replace(run, pixels="binary")
-    with pytest.raises(ConfigurationError, match=r"with binary pixels; .* got mnist with grey"):
+    with pytest.raises(
+        ConfigurationError, match=r"is a run on binary pixels; .* got mnist with grey"
+    ):
         runner.run_to([black_and_white], 200, dataset)
     runner.run_to([black_and_white], 200, binarised(dataset))
     binary = curves.read(curve_file(run))
@@ -173,7 +175,9 @@ def test_estimates_stand_as_long_as_nothing_moves(project: Path, dataset: Datase
 def test_a_run_trains_on_its_own_data_set_and_under_its_own_name(
     project: Path, dataset: Dataset
 ) -> None:
-    with pytest.raises(ConfigurationError, match=r"is a run on mnist .* got freyface"):
+    with pytest.raises(
+        ConfigurationError, match="is a run on mnist; expected that data set, got freyface"
+    ):
         runner.run_to([TINY], 100, replace(dataset, name="freyface"))
     with pytest.raises(ConfigurationError, match="cannot set nz"):
         runner.run_to([replace(TINY, n_train=40)], 100, dataset)

@@ -63,15 +63,15 @@ def start(
     The runs may differ in seed and Nz alone.
 
     Raises:
-        ConfigurationError: if the data set is not the runs', has pixels of the other kind or fewer
-            training points than they ask for; if MCEM is to take minibatches.
+        ConfigurationError: if the data set has pixels of another kind than the runs ask for, or
+            fewer training points; if MCEM is to take minibatches.
     """
     one = runs[0]
     plain = one.hidden_layers == 1
-    if (dataset.name, dataset.pixels) != (one.dataset, one.pixels):
+    if dataset.pixels != one.pixels:
         raise ConfigurationError(
-            f"{one.name} is a run on {one.dataset} with {one.pixels} pixels; expected that data "
-            f"set, got {dataset.name} with {dataset.pixels} pixels"
+            f"{one.name} is a run on {one.pixels} pixels; expected those, got {dataset.name} with "
+            f"{dataset.pixels} pixels"
         )
     if one.n_train is not None and one.n_train > len(dataset.train):
         raise ConfigurationError(
@@ -283,6 +283,11 @@ def run_to(
     """
     for run in runs:
         command(run, 1)  # a curve that no command makes again must not be begun
+    if dataset.name != runs[0].dataset:
+        raise ConfigurationError(
+            f"{runs[0].name} is a run on {runs[0].dataset}; expected that data set, got "
+            f"{dataset.name}"
+        )
     first = asdict(runs[0])
     for run in runs[1:]:
         others = {
