@@ -239,6 +239,19 @@ def test_the_readme_says_what_reproduced() -> None:
         for column, split in (("train_running", "train"), ("validation", "test")):
             ours = curves.value_at(3e6, curves.read(file), column)
             assert abs(ours - paper_value(run, split, 3e6)) < 3
+    run = experiments.figure2_run("mnist", 20, "wake-sleep")
+    at_ten = {
+        study: [
+            curves.value_at(1e7, curves.read(file), "train_running")
+            - paper_value(run, "train", 1e7)
+            for file in paths.curves(paths.published(), study).glob(f"{run.name[:-1]}*.csv")
+        ]
+        for study in ("figure2", "step-size-0.02")
+    }
+    low, high = (-choose(at_ten["figure2"]) for choose in (max, min))
+    assert f"{low:.1f} to {high:.1f} nats below the paper's on train at ten million;" in readme
+    assert len(at_ten["figure2"]) == 3
+    assert max(map(abs, at_ten["step-size-0.02"])) < 0.5
     frey = compare.targets().set_index("group").loc["Figure 2, Frey Face, AEVB"]
     assert f"{frey.within:.0f} of {frey.reach:.0f} curves end within 2 %" in readme
     behind = [

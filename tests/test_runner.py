@@ -382,7 +382,9 @@ def test_a_checkpoint_that_is_damaged_is_named(
         runner.run_to([TINY], 200, dataset)
 
 
-def test_a_curve_without_its_checkpoint_is_not_shortened(project: Path, dataset: Dataset) -> None:
+def test_a_curve_without_its_checkpoint_is_not_shortened(
+    project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runner.run_to([TINY], 1000, dataset)
     whole = curve_file(TINY).read_bytes()
     paths.checkpoint(TINY.study, TINY.name).unlink()
@@ -390,6 +392,19 @@ def test_a_curve_without_its_checkpoint_is_not_shortened(project: Path, dataset:
     with pytest.raises(ConfigurationError, match=said):
         runner.run_to([TINY], 500, dataset)
     assert curve_file(TINY).read_bytes() == whole
+    monkeypatch.setattr("aevb.train.SAMPLES_BETWEEN_REPORTS", 50)
+    samples: list[int] = []
+
+    def report(what: str, _: int, training: Training) -> None:
+        samples.append(training.samples if what == "training" else 0)
+
+    with pytest.raises(Stopped):
+        runner.run_to(
+            [TINY], 1000, dataset, report=report, stop_requested=lambda: samples[-1] >= 200
+        )
+    assert paths.checkpoint(TINY.study, TINY.name).exists()
+    assert curve_file(TINY).read_bytes() == whole
+    paths.checkpoint(TINY.study, TINY.name).unlink()
     runner.run_to([TINY], 1000, dataset)
     assert curve_file(TINY).read_bytes() == whole
 

@@ -60,7 +60,7 @@ def read(source: Path) -> pd.DataFrame:
 def remedy(verb: str, source: Path) -> str:
     """What to do where `source` is missing: a published file, or one that `aevb <verb>` makes."""
     if not source.is_relative_to(paths.local()):
-        return CHECKOUT
+        return f"{CHECKOUT}; there `git checkout` restores them"
     command = f"aevb {verb} {source.stem} --study {source.parent.name}"
     return f"`{command}`, with the settings of that study, makes it"
 

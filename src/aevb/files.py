@@ -34,10 +34,13 @@ def reading(source: Path, remedy: str) -> Iterator[None]:
     """Around the reading of a file that is there.
 
     Raises:
-        DamagedFileError: whatever a reader raises, each its own, with `remedy`.
+        DamagedFileError: whatever a reader raises, each its own, with `remedy`; but for what the
+            system raises, which can pass.
     """
     try:
         yield
+    except (OSError, MemoryError):
+        raise
     except Exception as error:
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         raise DamagedFileError(f"{source} cannot be read ({what}): {remedy}") from error

@@ -342,9 +342,10 @@ def _run_to(
     maker = {"precision": precision, **provenance.maker(device)}
     saved = [_load_checkpoint(run, device) for run in runs]
     end = last_log_point(budget, samples_per_update(runs[0]))
+    longest = dict.fromkeys(runs, 0)  # what a curve without a checkpoint reaches is kept till then
     for run, checkpoint in zip(runs, saved, strict=True):
         if checkpoint is None and (file := _curve(run)) is not None:
-            reached = curves.read_manifest(file)["samples"]
+            reached = longest[run] = curves.read_manifest(file)["samples"]
             if reached > end:
                 raise ConfigurationError(
                     f"{file} goes to {reached:,} samples, and its checkpoint is gone: a run to "
@@ -384,7 +385,8 @@ def _run_to(
         for run, content in zip(runs, contents, strict=True):
             _save_checkpoint(run, content)
         for run, content in zip(runs, contents, strict=True):
-            if rows := content["training"]["rows"]:
+            rows = content["training"]["rows"]
+            if rows and rows[-1]["samples"] >= longest[run]:
                 manifest = _manifest(run, dataset, content)
                 curves.write(paths.curve(paths.local(), run.study, run.name), rows, manifest)
 
