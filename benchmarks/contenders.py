@@ -75,15 +75,24 @@ def begin(
     return runner.start(runs, [0.01] * stack, dataset)
 
 
+def by_autograd(training: Training) -> Training:
+    """The same training with the readable form of its learner."""
+    from aevb.learners.aevb import AEVB
+    from aevb.learners.wake_sleep import WakeSleep
+
+    learner = training.learner
+    if isinstance(learner, WakeSleep):
+        encoder, decoder = learner.ascents["encoder"], learner.ascents["decoder"]
+        training.learner = WakeSleep(learner.model, encoder, decoder, learner.noise)
+    else:
+        training.learner = AEVB(learner.model, learner.ascents["both"], learner.noise)
+    return training
+
+
 def this_project(products: Products = "float32", autograd: bool = False) -> Train:
     """This project: as it runs, or with its gradients left to autograd."""
-    from aevb.learners.aevb import AEVB
-
     training = begin(products=products)
-    if autograd:
-        learner = training.learner
-        training.learner = AEVB(learner.model, learner.ascents["both"], learner.noise)
-    return training.advance
+    return (by_autograd(training) if autograd else training).advance
 
 
 def update_in_parts(training: Training) -> Callable[[], dict[str, float]]:

@@ -12,15 +12,15 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import takewhile
 
 import pandas as pd
 import torch
+from contenders import by_autograd
 from run import folder_name
 
 from aevb import curves, data, experiments, paths, provenance, runner
-from aevb.learners.aevb import AEVB
-from aevb.learners.wake_sleep import WakeSleep
-from aevb.train import Training, log_points
+from aevb.train import log_points
 
 NZ: dict[data.Name, int] = {"mnist": 20, "freyface": 10}
 REPETITIONS, UPDATES = 7, 100
@@ -32,17 +32,6 @@ def seconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
-
-
-def by_autograd(training: Training) -> Training:
-    """The same training with the readable form of its learner."""
-    learner = training.learner
-    if isinstance(learner, WakeSleep):
-        encoder, decoder = learner.ascents["encoder"], learner.ascents["decoder"]
-        training.learner = WakeSleep(learner.model, encoder, decoder, learner.noise)
-    else:
-        training.learner = AEVB(learner.model, learner.ascents["both"], learner.noise)
-    return training
 
 
 def measure(dataset: data.Name, algorithm: experiments.Algorithm) -> dict[str, object]:
@@ -63,7 +52,7 @@ def measure(dataset: data.Name, algorithm: experiments.Algorithm) -> dict[str, o
         seconds(lambda: runner.evaluate(by_hand, [run], images)) for _ in range(3)
     )
     end = experiments.end_of(run, "paper")
-    evaluations = sum(1 for _ in iter(log_points(run.minibatch).__next__, end)) + 1
+    evaluations = len(list(takewhile(lambda point: point <= end, log_points(run.minibatch))))
     training_time = end / run.minibatch * update["by_hand"]
     return {
         "data": dataset,
