@@ -7,7 +7,7 @@ and returns `train(updates)`, which does that many updates.
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,58 @@ def this_project(products: Products = "float32", autograd: bool = False) -> Trai
     """This project: as it runs, or with its gradients left to autograd."""
     training = begin(products=products)
     return (by_autograd(training) if autograd else training).advance
+
+
+def compiled(training: Training) -> Train:
+    """The readable form of AEVB: bound, gradient and Adagrad in one graph of `torch.compile`.
+
+    Compiling takes part of a minute and needs a C++ compiler. Generators stay outside of the graph.
+    """
+    from aevb.learners.aevb import lower_bound
+
+    learner, order = training.learner, training.order
+    model, ascent = learner.model, learner.ascents["both"]
+    assert order is not None
+
+    class Bound(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+            return lower_bound(self.model, x, _Drawn(noise)).sum()  # type: ignore[arg-type]
+
+    bound = Bound()
+    parameters = {name: p.detach() for name, p in bound.named_parameters()}
+    ascent.parameters = dict(zip(ascent.parameters, parameters.values(), strict=True))
+    ascent.updates = 1  # so that `plain` moves
+    torch.set_flush_denormal(True)  # as `Training.advance`
+
+    def update(rows: Tensor, noise: Tensor) -> None:
+        x = training.points.index_select(0, rows)[None]
+        gradient = torch.func.grad_and_value(partial(torch.func.functional_call, bound))
+        gradients, _ = gradient(parameters, (x, noise))
+        ascent.plain(dict(zip(ascent.parameters, gradients.values(), strict=True)))
+
+    in_one = torch.compile(update, dynamic=False, fullgraph=True)
+
+    @torch.no_grad()
+    def train(updates: int) -> None:
+        for _ in range(updates):
+            rows = order.indices(MINIBATCH, len(training.points))[0]
+            in_one(rows, learner.noise.latents(MINIBATCH))
+
+    return train
+
+
+@dataclass
+class _Drawn:
+    """Noise that was drawn before, in the place of `Streams`."""
+
+    noise: Tensor
+
+    def latents(self, rows: int) -> Tensor:
+        return self.noise
 
 
 def update_in_parts(training: Training) -> Callable[[], dict[str, float]]:
@@ -338,6 +390,7 @@ CONTENDERS: dict[str, Callable[[], Train]] = {
     "aevb": this_project,
     "aevb, bfloat16": partial(this_project, products="bfloat16"),
     "aevb, autograd": partial(this_project, autograd=True),
+    "aevb, compiled": lambda: compiled(begin()),
     "plain PyTorch": plain_pytorch,
     "pythae": pythae,
     "pyro": pyro,

@@ -4,13 +4,15 @@ Each contender runs in processes of its own, in three ways: on one core, on two 
 one-thread runs side by side. Repetitions are interleaved, so that a slow minute of the machine
 falls on all alike. Written to results/benchmarks/<processor>: cpu.csv; parts.csv, where the time of
 an update goes; and cost.csv, how this project's speed depends on the size of the problem. Products
-in bfloat16 are left out where the processor has none.
+in bfloat16 are left out where the processor has none, and what has to be compiled where there is no
+C++ compiler.
 """
 
 import json
 import os
 import re
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -87,8 +89,11 @@ def precisions() -> list[Products]:
 
 def compare() -> pd.DataFrame:
     """Every contender in every way: median, spread, ratio to this project, share of the floor."""
-    lacking = "bfloat16" not in precisions()
-    contenders = [name for name in CONTENDERS if not (lacking and "bfloat16" in name)]
+    there = {
+        "bfloat16": "bfloat16" in precisions(),
+        "compiled": shutil.which(os.environ.get("CXX", "g++")) is not None,
+    }
+    contenders = [name for name in CONTENDERS if there.get(name.rpartition(", ")[2], True)]
     rows = []
     for way, (processes, threads) in WAYS.items():
         runs: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}

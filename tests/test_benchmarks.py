@@ -1,6 +1,7 @@
 """The benchmark times what it says, and writes where it says."""
 
 import importlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,19 @@ def test_an_update_in_parts_is_an_update(contenders: Any) -> None:
     expected, found = (t.state(0)["parameters"] for t in (whole, in_parts))
     for name, value in expected.items():
         assert torch.equal(value, found[name]), name
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of the compiler's own import
+def test_what_is_compiled_does_the_same_work(contenders: Any) -> None:
+    by_hand, compiled = contenders.begin(n_hidden=8), contenders.begin(n_hidden=8)
+    by_hand.advance(3)
+    contenders.compiled(compiled)(3)
+    expected, found = (t.state(0)["parameters"] for t in (by_hand, compiled))
+    start = contenders.begin(n_hidden=8).state(0)["parameters"]
+    for name, value in expected.items():
+        assert not torch.allclose(value, start[name], atol=1e-3), name
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -290,12 +290,11 @@ def run_to(
         )
     first = asdict(runs[0])
     for run in runs[1:]:
-        others = {
-            name: f"{name} is {first[name]} and {value}"
+        if wrong := [
+            f"{name} is {first[name]} and {value}"
             for name, value in asdict(run).items()
-            if value != first[name]
-        }
-        if wrong := [said for name, said in others.items() if name not in ("seed", "nz")]:
+            if value != first[name] and name not in ("seed", "nz")
+        ]:
             raise ConfigurationError(
                 f"{runs[0].name} and {run.name} cannot train as one stack, whose runs differ in "
                 f"seed and nz alone: {', '.join(wrong)}; train each with a command of its own"
