@@ -6,8 +6,9 @@ BUDGET ?= quick
 SEED   ?= 0
 # A launcher in front of every training run, for example LAUNCH="srun --cpus-per-task=1".
 LAUNCH ?=
-# Training runs at a time, where make is called without -j: one a core, each of one thread.
-JOBS   ?= $(shell getconf _NPROCESSORS_ONLN)
+# Training runs at a time, where make is called without -j: one a core that it may use, each of one
+# thread. nproc knows of an allocation; macOS lacks it.
+JOBS   ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 
 # A directory with data files of your own, looked at before anything is downloaded.
 AEVB_DATA ?=

@@ -1,5 +1,6 @@
 """What the commands print, and how they fail."""
 
+import hashlib
 import os
 import re
 import signal
@@ -197,9 +198,25 @@ def test_a_published_curve_can_be_cited(capsys: pytest.CaptureFixture[str]) -> N
     assert entry.startswith(f"@misc{{aevb-reproduction-figure2-{RUN.name},")
     assert f"results/curves/figure2/{RUN.name}.csv" in entry
     assert manifest["configuration_sha256"] in entry
+    file = paths.curve(paths.published(), RUN.study, RUN.name)
+    assert f" SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()},\n" in entry
     assert entry.count("{") == entry.count("}")
     released = yaml.safe_load((paths.root() / "CITATION.cff").read_text())["date-released"]
     assert f"  year   = {{{released.year}}},\n" in entry
+
+
+def test_where_a_curve_is_that_cannot_be_cited_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, said in (
+        ([RUN.name, "--study", "nowhere"], r"studies with a curve of that name: .*adam, .*figure2"),
+        (["mnist-nz20-aevb-seed99"], "studies with a curve of that name: none"),
+    ):
+        monkeypatch.setattr("sys.argv", ["aevb", "cite", *arguments])
+        with pytest.raises(SystemExit, match="2"):
+            cli.main()
+        (line,) = capsys.readouterr().err.splitlines()
+        assert re.search(said, line)
 
 
 @pytest.mark.parametrize(

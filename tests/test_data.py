@@ -196,6 +196,18 @@ def test_user_directory_that_is_none(
             call()
 
 
+def test_a_relative_directory_is_the_same_from_every_folder_of_the_project(
+    web: Web, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chapters run in another folder than training."""
+    (project / "results" / "paper").mkdir(parents=True)
+    place(project.parent / "mine", *CONTENTS)
+    monkeypatch.setenv("AEVB_DATA", "../mine")
+    for folder in (project, project / "results"):
+        monkeypatch.chdir(folder)
+        assert set(data.available()) == {"mnist", "freyface"}
+
+
 def test_empty_variable_counts_as_unset(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AEVB_DATA", "")
     Path(FREY).write_bytes(b"the working directory is not looked at")
@@ -264,7 +276,7 @@ def test_the_command_leaves_frey_face_out_only_where_it_is_out_of_reach(
 ) -> None:
     web.serve(MIRRORS[0], *MNIST)
     cli.get_data()
-    assert "Frey Face is left out. The data set freyface is incomplete" in capsys.readouterr().err
+    assert "freyface is left out. The data set freyface is incomplete" in capsys.readouterr().err
     (user / FREY).write_bytes(b"another file")
     with pytest.raises(data.WrongFileError, match=f"{FREY} is not"):
         cli.get_data()

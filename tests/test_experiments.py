@@ -116,11 +116,21 @@ def test_other_settings_cannot_take_the_place_of_a_curve_of_the_paper() -> None:
     with pytest.raises(ConfigurationError, match="--study"):
         experiments.parse("mnist-nz20-aevb-seed0", settings=["optimiser=adam"])
     for study in ("figure2", "figure3"):
-        with pytest.raises(ConfigurationError, match=f"{study} holds the paper's runs alone"):
+        with pytest.raises(ConfigurationError, match=f"{study} holds runs as the paper's alone"):
             experiments.parse("mnist-nz20-aevb-seed0", study, ["optimiser=adam"])
-    with pytest.raises(ConfigurationError, match="figure2 holds the paper's runs alone"):
+    with pytest.raises(ConfigurationError, match="figure2 holds runs as the paper's alone"):
         experiments.parse("n1000-aevb-seed0", "figure2")
     assert experiments.parse("n1000-aevb-seed0", "figure3") == experiments.figure3_run(1000, "aevb")
+
+
+def test_an_algorithm_that_the_paper_does_not_have_needs_a_study(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(experiments.ALGORITHMS, "figure2", ("wake-sleep",))
+    with pytest.raises(ConfigurationError, match="need a --study"):
+        experiments.parse("mnist-nz20-aevb-seed0")
+    run = experiments.parse("mnist-nz20-aevb-seed0", "new")
+    assert experiments.command(run, 10) == "aevb run mnist-nz20-aevb-seed0 --budget 10 --study new"
 
 
 @pytest.mark.parametrize("study", ["", "figure2/", "./figure2", "../../curves", ".hidden", "a b"])
@@ -141,16 +151,19 @@ def test_budgets() -> None:
             experiments.budget_of(mnist, wrong)
     fifty = experiments.parse("n50-aevb-seed0", "small")
     assert experiments.budget_of(fifty, "1e4") == 1e4
-    with pytest.raises(ConfigurationError, match="none of those has n_train 50"):
+    with pytest.raises(ConfigurationError, match="none of those is of n50"):
         experiments.budget_of(fifty, "quick")
 
 
 @pytest.mark.parametrize(
     ("run", "said"),
     [
-        (Run(study="other", nz=3, algorithm="mcem", measure="marginal_loglik"), "no run is called"),
+        (Run(study="other", nz=3, algorithm="mcem", measure="marginal_loglik"), "no encoder"),
         (replace(experiments.figure3_run(1000, "aevb"), study="other", nz=5), "cannot set nz"),
-        (Run(study="figure2", dataset="mnist", prior=0.0), "figure2 holds the paper's runs alone"),
+        (
+            Run(study="figure2", dataset="mnist", prior=0.0),
+            "figure2 holds runs as the paper's alone",
+        ),
     ],
 )
 def test_a_run_that_no_command_makes_says_so(run: Run, said: str) -> None:

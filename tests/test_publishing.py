@@ -35,8 +35,10 @@ def test_publishing_never_shortens_a_curve(tmp_path: Path, monkeypatch: pytest.M
     publishing.publish(["study"])
     export("longer", 20, 2.0)
     export("new", 5, 2.0)  # before its curve was continued
-    written = publishing.publish(["study"])
+    said: list[str] = []
+    written = publishing.publish(["study"], report=said.append)
     assert [file.stem for file in written] == ["longer", "new"]
+    assert said == ["shorter is left: it ends at 10 samples, not at 20"]
     for name, samples in (("longer", 20), ("shorter", 20), ("new", 10)):
         file = paths.curve(paths.published(), "study", name)
         assert curves.read(file).samples.tolist() == [samples]

@@ -637,8 +637,13 @@ def test_an_exported_model_of_a_stopped_run_says_where_it_stands(
 
 def test_a_checkpoint_of_other_settings_is_not_continued(project: Path, dataset: Dataset) -> None:
     runner.run_to([TINY], 500, dataset)
-    with pytest.raises(ConfigurationError, match="other settings"):
-        runner.run_to([replace(TINY, warmup=7)], 1000, dataset)
+    other = replace(TINY, warmup=7)
+    said = rf"other settings .* by `aevb run {TINY.name} .*`; here warmup is 7, not {TINY.warmup}\."
+    with pytest.raises(ConfigurationError, match=said):
+        runner.run_to([other], 1000, dataset)
+    curve_file(TINY).unlink()
+    with pytest.raises(ConfigurationError, match=r"other settings .* study test\. Repeat"):
+        runner.run_to([other], 1000, dataset)
 
 
 def test_several_runs_train_as_one_stack(project: Path, dataset: Dataset) -> None:

@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from types import FrameType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import torch
 import typer
@@ -85,14 +85,14 @@ class Progress:
 @app.command("data")
 def get_data() -> None:
     """Get and verify MNIST and Frey Face. MNIST is needed; Frey Face may be out of reach."""
-    for name in ("mnist", "freyface"):
+    for name in get_args(data.Name):
         try:
             for file in data.fetch(name):
                 print(f"{name}: {file} verified")
         except data.DataError as error:
             if name == "mnist" or isinstance(error, data.WrongFileError):
                 raise
-            print(f"Frey Face is left out. {error}", file=sys.stderr)
+            print(f"{name} is left out. {error}", file=sys.stderr)
 
 
 @app.command()
@@ -161,7 +161,7 @@ def publish(
     studies: Annotated[list[str], typer.Argument(help="Folders of curves, such as figure2.")],
 ) -> None:
     """Copy local curves over published ones that are not longer, with manifests and models."""
-    for file in publishing.publish(studies):
+    for file in publishing.publish(studies, report=print):
         print(file.relative_to(paths.root()))
 
 
@@ -180,8 +180,13 @@ def cite(
     run = experiments.parse(name, study)
     file = paths.curve(paths.published(), run.study, run.name)
     if not file.exists():
-        raise FileNotFoundError(f"no published curve at {file}: {curves.CHECKOUT}")
-    print(provenance.bibtex(file.relative_to(paths.root()), curves.read_manifest(file)))
+        studies = sorted(f.parent.name for f in file.parent.parent.glob(f"*/{file.name}"))
+        there = f"studies with a curve of that name: {', '.join(studies) or 'none'}"
+        inside = paths.paper().is_dir()
+        raise FileNotFoundError(
+            f"no published curve at {file}: {there if inside else curves.CHECKOUT}"
+        )
+    print(provenance.bibtex(file, curves.read_manifest(file)))
 
 
 class _StopOnSignal:

@@ -6,7 +6,7 @@ value is in nats per datapoint, higher is better; results/README.md explains eac
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,13 @@ def remedy(verb: str, source: Path) -> str:
         return f"{CHECKOUT}; there `git checkout` restores them"
     command = f"aevb {verb} {source.stem} --study {source.parent.name}"
     return f"`{command}`, with the settings of that study, makes it"
+
+
+def other_settings(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """How a configuration differs from another, in words; empty if it does not."""
+    default = "its default"  # of a setting that came later, which a configuration leaves out
+    pairs = {key: (ours.get(key, default), theirs.get(key, default)) for key in {**ours, **theirs}}
+    return ", ".join(f"{key} is {a}, not {b}" for key, (a, b) in pairs.items() if a != b)
 
 
 def read_manifest(source: Path) -> dict[str, Any]:

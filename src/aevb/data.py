@@ -253,12 +253,13 @@ def _find(file: _File) -> Path | None:
 def _user_paths(file: _File) -> list[Path]:
     """Return where the file may be in ``AEVB_DATA``: at its top, or laid out as torchvision does.
 
-    Expects ``AEVB_DATA`` to name a directory if it is set and not empty; DataError otherwise.
+    Expects ``AEVB_DATA`` to name a directory if it is set and not empty; DataError otherwise. A
+    relative one is taken from the project's folder, since chapters run in another.
     """
     named = os.environ.get("AEVB_DATA")
     if not named:
         return []
-    user = Path(named).expanduser()
+    user = paths.root() / Path(named).expanduser()
     if not user.is_dir():
         raise WrongFileError(
             f"AEVB_DATA names {named}, which is no directory. Set it to a directory that holds "

@@ -262,25 +262,25 @@ def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> 
             for e in error.errors()
         )
         raise ConfigurationError(f"{name}: {problems}") from None
-    if run.study in RUNS and run != papers:
+    if run.study in RUNS and (run != papers or run.algorithm not in ALGORITHMS[run.study]):
         raise ConfigurationError(
-            f"{name}: the study {run.study} holds the paper's runs alone; runs with other settings "
-            "than the paper's need a --study of their own"
+            f"{name}: the study {run.study} holds runs as the paper's alone; those with other "
+            "settings or algorithms need a --study of their own"
         )
     return run
 
 
 def _paper_run(name: str) -> Run:
-    datasets, (of_figure2, of_figure3) = "|".join(DATASETS), map("|".join, ALGORITHMS.values())
-    if match := re.fullmatch(rf"({datasets})-nz(\d+)-({of_figure2})-seed(\d+)", name):
+    datasets, algorithms = "|".join(DATASETS), "|".join(LEARNERS)
+    if match := re.fullmatch(rf"({datasets})-nz(\d+)-({algorithms})-seed(\d+)", name):
         dataset, nz, algorithm, seed = match.groups()
         return figure2_run(dataset, int(nz), algorithm, int(seed))  # type: ignore[arg-type]
-    if match := re.fullmatch(rf"n([1-9]\d*)-({of_figure3})-seed(\d+)", name):
+    if match := re.fullmatch(rf"n([1-9]\d*)-({algorithms})-seed(\d+)", name):
         n_train, algorithm, seed = match.groups()
         return figure3_run(int(n_train), algorithm, int(seed))  # type: ignore[arg-type]
     raise ConfigurationError(
-        f"no run is called {name!r}: expected <{datasets}>-nz<number>-<{of_figure2}>"
-        f"-seed<number>, for example mnist-nz20-aevb-seed0, or n<number>-<{of_figure3}>"
+        f"no run is called {name!r}: expected <{datasets}>-nz<number>-<{algorithms}>"
+        f"-seed<number>, for example mnist-nz20-aevb-seed0, or n<number>-<{algorithms}>"
         "-seed<number>, for example n1000-mcem-seed0"
     )
 
@@ -292,8 +292,8 @@ def command(run: Run, samples: int) -> str:
         ConfigurationError: if there is none: the run's name stands for another run, or its study
             is one of the paper's figures and its settings are not.
     """
-    papers = asdict(parse(run.name))
-    study = None if run.study == papers.pop("study") else run.study
+    papers = asdict(parse(run.name, run.study))
+    study = None if run.study == ("figure3" if run.n_train else "figure2") else run.study
     settings = []
     for name, value in papers.items():
         if (own := getattr(run, name)) != value:
@@ -315,7 +315,7 @@ def budget_of(run: Run, budget: str | float) -> float:
         if (papers := run.n_train or run.dataset) not in named:
             raise ConfigurationError(
                 f"budget {budget!r}: it stands for samples of the paper's runs, and none of those "
-                f"has n_train {run.n_train}; expected a number of samples, such as 1e6"
+                f"is of {run.name.partition('-')[0]}; expected a number of samples, such as 1e6"
             )
         return named[papers]
     try:

@@ -58,7 +58,7 @@ def compared(seed: int = 0) -> pd.DataFrame:
         ours, published = (curves.read(file) for file in files)
         a, b = (curves.read_manifest(file) for file in files)
         steps = tuple(curves.step_size(file) for file in files)
-        other = _other_settings(a["configuration"], b["configuration"])
+        other = curves.other_settings(a["configuration"], b["configuration"])
         columns = list(published.columns.intersection(ours.columns).drop("samples"))
         for check in _checks(a, b, run.dataset, same_step=len(set(steps)) == 1):
             part = ours[ours.samples.between(check.first, check.last)]
@@ -122,14 +122,6 @@ def _checks(
     if alike and len(precision) == 1 and same_step:
         return [EARLY[dataset], LATE[dataset]]
     return [LATE[dataset]]
-
-
-def _other_settings(ours: Mapping[str, Any], published: Mapping[str, Any]) -> str:
-    default = "its default"  # of a setting that came later, which a configuration leaves out
-    pairs = {
-        key: (ours.get(key, default), published.get(key, default)) for key in {**ours, **published}
-    }
-    return ", ".join(f"{key} is {a}, not {b}" for key, (a, b) in pairs.items() if a != b)
 
 
 def not_the_published(seed: int = 0) -> str:

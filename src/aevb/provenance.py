@@ -36,9 +36,10 @@ def bibtex(file: Path, manifest: Mapping[str, Any]) -> str:
     """An entry that cites one curve.
 
     Args:
-        file: the curve, relative to the project.
+        file: the curve, within the project.
         manifest: its manifest.
     """
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     run, curve = manifest["configuration"], f"curve {manifest['name']}"
     key = f"aevb-reproduction-{run['study']}-{manifest['name']}"
     source = f"commit {manifest['commit']}" if manifest["commit"] else "commit unknown"
@@ -48,9 +49,11 @@ def bibtex(file: Path, manifest: Mapping[str, Any]) -> str:
             "  author = {{The AEVB reproduction developers}},",
             f"  title  = {{{{Auto-Encoding Variational Bayes, reproduced: {curve}}}}},",
             f"  year   = {{{released()}}},",
-            f"  note   = {{File {file.as_posix()}, {manifest['samples']:,} training samples,",
-            f"            version {manifest['versions']['aevb']}, {source},",
-            f"            configuration SHA-256 {manifest['configuration_sha256']}}},",
+            f"  note   = {{File {file.relative_to(paths.root()).as_posix()}, "
+            f"{manifest['samples']:,} training samples,",
+            f"            SHA-256 {sha256},",
+            f"            configuration SHA-256 {manifest['configuration_sha256']},",
+            f"            made by version {manifest['versions']['aevb']}, {source}}},",
             "}",
         ]
     )

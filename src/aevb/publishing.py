@@ -1,7 +1,7 @@
 """From this machine's results to the published ones."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aevb import curves, models, paths
@@ -12,11 +12,17 @@ from aevb.files import atomic
 FIRST = "first_published_as"
 
 
-def publish(studies: Sequence[str]) -> list[Path]:
+def publish(
+    studies: Sequence[str], *, report: Callable[[str], object] = lambda _: None
+) -> list[Path]:
     """Copy this machine's curves of studies to where published ones lie, with manifest and model.
 
     A curve that ends before the published one of its name is left where it is, and so is a model
     that was exported before its curve was continued. All is looked at before anything is copied.
+
+    Args:
+        studies: folders of curves.
+        report: told of every curve that is left.
 
     Returns:
         The published curves that were written.
@@ -33,11 +39,13 @@ def publish(studies: Sequence[str]) -> list[Path]:
             raise FileNotFoundError(
                 f"no curve of {study} in {paths.local()}; `make train` makes those of the figures"
             )
-        sources |= {
-            source: target
-            for source in found
-            if _goes_as_far(source, target := paths.curve(paths.published(), study, source.stem))
-        }
+        for source in found:
+            target = paths.curve(paths.published(), study, source.stem)
+            if _goes_as_far(source, target):
+                sources[source] = target
+            else:
+                ends, goes_to = (curves.read_manifest(f)["samples"] for f in (source, target))
+                report(f"{source.stem} is left: it ends at {ends:,} samples, not at {goes_to:,}")
     written = []
     for source, target in sources.items():
         study, manifest = target.parent.name, curves.read_manifest(source)

@@ -19,7 +19,6 @@ from aevb.experiments import (
     ConfigurationError,
     Run,
     architecture,
-    budget_of,
     command,
     end_of,
     samples_per_update,
@@ -413,7 +412,7 @@ def export(run: Run) -> Path:
     """
     checkpoint, curve = _load_checkpoint(run), paths.curve(paths.local(), run.study, run.name)
     if checkpoint is None:
-        makes = command(run, round(budget_of(run, "quick")))
+        makes = command(run, 100_000)
         raise FileNotFoundError(f"{run.name} has no checkpoint here; `{makes}` makes it")
     target = paths.model(paths.local(), run.study, run.name)
     state: State = checkpoint["training"]  # a run that was stopped is past its last log point
@@ -501,9 +500,15 @@ def _load_checkpoint(run: Run, device: torch.device | None = None) -> dict[str, 
     with reading(source, "delete it; the run then begins again"):
         content: dict[str, Any] = torch.load(source, weights_only=True)
     if content["configuration_sha256"] != provenance.digest(run.configuration):
+        made = ""
+        if (file := _curve(run)) is not None:
+            manifest = curves.read_manifest(file)
+            asked = curves.other_settings(run.configuration, manifest["configuration"])
+            made = f" by `{manifest['command']}`; here {asked}"
         raise ConfigurationError(
-            f"{source} was made with other settings than those of {run.name} in study {run.study}: "
-            "use another --study, or delete that file to start again"
+            f"{source} was made with other settings than those of {run.name} in study "
+            f"{run.study}{made}. Repeat its --set options, use another --study, or delete that "
+            "file to start again"
         )
     made_on = content["makers"][-1]["hardware"]["device"]
     if device is not None and device.type != made_on:
