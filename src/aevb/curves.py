@@ -68,6 +68,7 @@ def remedy(verb: str, source: Path) -> str:
 def other_settings(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     """How a configuration differs from another, in words; empty if it does not."""
     default = "its default"  # of a setting that came later, which a configuration leaves out
+    ours, theirs = (json.loads(json.dumps(one)) for one in (ours, theirs))  # lists, not tuples
     pairs = {key: (ours.get(key, default), theirs.get(key, default)) for key in {**ours, **theirs}}
     return ", ".join(f"{key} is {a}, not {b}" for key, (a, b) in pairs.items() if a != b)
 
