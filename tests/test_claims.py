@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from published import publish
 
 from aevb import claims, curves, experiments, paths
@@ -154,3 +155,36 @@ def test_verdicts_on_our_curves() -> None:
     )
     gains = [ends[f"n{n}-mcem-seed0"].test - ends[f"n{n}-aevb-seed0"].test for n in (1000, 50_000)]
     assert found[5].so_far is bool(gains[0] > -1.5 >= gains[1])
+
+
+def test_ahead_on_one_split_alone_is_not_ahead(project: Path) -> None:
+    publish_every_pair({1e5: -300, 6e8: -100}, {1e5: -300, 6e8: -120})
+    assert ours()[0].holds is True
+    file = paths.curve(paths.published(), "figure2", pair("mnist", 3)[0].name)
+    curves.read(file).assign(train_running=-200.0).to_csv(file, index=False)
+    assert ours()[0].holds is False
+
+
+@pytest.mark.parametrize(("end", "holds"), [(-100.9, True), (-101.1, False)])
+def test_one_nat_is_overfitting(project: Path, end: float, holds: bool) -> None:
+    publish(pair("mnist", 20)[0], {1e5: -300, 2.5e8: -100})
+    publish(pair("mnist", 200)[0], {1e5: -300, 2.5e8: end})
+    assert ours()[2].holds is holds
+
+
+@pytest.mark.parametrize(("last", "stays"), [(981, True), (979, False)])
+def test_two_per_cent_is_a_fall(project: Path, last: float, stays: bool) -> None:
+    publish(pair("freyface", 5)[0], {1e5: 0, 1e8: 1000, 3e8: last})
+    assert ours()[3].so_far is stays
+
+
+@pytest.mark.parametrize(
+    ("few", "many", "holds"), [(-101, -102, True), (-102, -102, False), (-101, -101, False)]
+)
+def test_monte_carlo_em_falls_behind_on_many_points_only(
+    project: Path, few: float, many: float, holds: bool
+) -> None:
+    for n_train, end in ((1000, few), (50_000, many)):
+        publish(experiments.figure3_run(n_train, "aevb"), {1e5: -300, 7e7: -100})
+        publish(experiments.figure3_run(n_train, "mcem"), {1e5: -300, 7e7: end})
+    assert ours()[5].holds is holds

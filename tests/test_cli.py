@@ -246,3 +246,28 @@ def test_outside_a_checkout_what_is_missing_is_told_in_one_line(
     assert str(tmp_path / missing) in line
     assert "run this in a checkout of the project" in line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("pixels", ["grey", "binary"])
+def test_the_options_of_run_reach_the_runner(pixels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.rand(4, 12)
+    mnist = data.Dataset("mnist", images, images, images, (3, 4))
+    got: dict[str, object] = {}
+
+    class Done(Exception):
+        pass
+
+    def run_to(_: object, samples: float, dataset: data.Dataset, **options: object) -> None:
+        got.update(samples=samples, pixels=dataset.pixels, **options)
+        raise Done
+
+    monkeypatch.setattr(runner, "run_to", run_to)
+    monkeypatch.setattr(data, "load", lambda _: mnist)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: got.update(threads=n))
+    with pytest.raises(Done):
+        cli.run([RUN.name], "5e4", "other", [f"pixels={pixels}"], device="cuda", threads=3)
+    told = {name: got[name] for name in ("samples", "pixels", "device", "threads")}
+    gpu = torch.device("cuda")
+    assert told == {"samples": 5e4, "pixels": pixels, "device": gpu, "threads": 3}

@@ -3,11 +3,14 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from published import RUN, publish, put
+import torch
+from published import MANIFEST, RUN, publish, put
+from torch import Tensor
 
 from aevb import (
     claims,
@@ -17,6 +20,7 @@ from aevb import (
     data,
     experiments,
     figures,
+    models,
     paths,
     prefixes,
     provenance,
@@ -428,3 +432,60 @@ def test_the_figure_of_differences_has_a_line_for_every_curve_and_a_band_for_see
         assert np.isin(
             seeds, np.concatenate([np.asarray(path.vertices)[:, 1] for path in bands])
         ).all()
+
+
+def test_figure2_draws_each_column_in_its_style(project: Path) -> None:
+    for root, offset in ((paths.published(), -110), (paths.local(), -120)):
+        columns = {"train_running": 1.0, "train": 2.0, "test": 3.0, "validation": 4.0}
+        rows = [{"samples": s} | {c: offset + v for c, v in columns.items()} for s in (1e5, 1e6)]
+        curves.write(paths.curve(root, "figure2", RUN.name), rows, MANIFEST)
+    (panel,) = (
+        ax for ax in figures.figure2().axes if ax.get_title() == "MNIST, $N_\\mathbf{z}=20$"
+    )
+    ours = [line for line in panel.get_lines() if line.get_alpha() is None]
+    values = [(line, set(np.asarray(line.get_ydata()))) for line in ours]
+    published = {line.get_linestyle(): ys for line, ys in values if line.get_linestyle() != "None"}
+    assert published == {"-": {-109.0}, "--": {-107.0}}
+    assert [ys for line, ys in values if line.get_marker() == "."] == [{-119.0}, {-117.0}]
+
+
+def test_every_curve_of_the_paper_is_within_the_axes() -> None:
+    seen = []
+    for ax in (ax for ax in figures.figure2(local=False).axes if ax.get_title()):
+        (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+        for line in (line for line in ax.get_lines() if line.get_alpha() == 0.3):
+            x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+            seen.append(((x >= left) & (x <= right) & (y >= low) & (y <= high)).any())
+    assert len(seen) == 36
+    assert all(seen)
+
+
+@pytest.mark.parametrize(("figure", "algorithms"), [("figure2", 2), ("figure3", 3)])
+def test_differences_have_a_line_for_each_split(figure: str, algorithms: int) -> None:
+    for ax in (ax for ax in figures.differences(figure).axes if ax.get_title()):
+        styles = [line.get_linestyle() for line in ax.get_lines()[1:]]
+        assert sorted(styles) == sorted(["-", "--"] * algorithms)
+
+
+def test_figure4_is_the_decoder_on_the_grid_with_z2_upwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def decoder(z: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(mean=torch.special.ndtr(z[..., 1:]).expand(-1, -1, 28 * 20))
+
+    stub = SimpleNamespace(decoder=decoder)
+    monkeypatch.setattr(figures, "stored_model", lambda *_, **__: Path("a model"))
+    monkeypatch.setattr(models, "read", lambda _: (stub, {}))
+    monkeypatch.setitem(figures.IMAGE_SHAPE, "mnist", (28, 20))
+    for ax, rows in zip(figures.figure4().axes, (10, 20), strict=True):
+        sheet = np.asarray(ax.images[0].get_array())
+        assert np.allclose(sheet[::28, 0], 1 - (np.arange(rows) + 0.5) / rows, atol=1e-5)
+        assert np.allclose(sheet, sheet[:, :1])
+
+
+def test_beyond_the_papers_curve_there_is_nothing_of_it(project: Path) -> None:
+    last = compare.paper_curve(RUN, "test").samples.max()
+    for samples, there in ((1.1 * last, True), (1.3 * last, False)):
+        publish(RUN, {1e5: -300, samples: -95})
+        row = row_of(compare.with_paper("figure2", samples), "test")
+        assert math.isfinite(row.paper) == there

@@ -99,6 +99,7 @@ def test_a_wrong_setting_is_named(setting: str, said: str) -> None:
         ("n1000-mcem-seed0", "estimator=A", "estimator is a setting of aevb"),
         ("freyface-nz2-aevb-seed0", "clip_dreams=True", "clip_dreams is a setting of wake-sleep"),
         ("mnist-nz2-wake-sleep-seed0", "clip_dreams=True", "a setting of Gaussian pixels"),
+        ("freyface-nz2-aevb-seed0", "sleep_first=True", "sleep_first is a setting of wake-sleep"),
         ("n1000-mcem-seed0", "encoder_log_variance_factor=0.1", "a setting of aevb and wake-sleep"),
         ("freyface-nz2-aevb-seed0", "measure=lower_bound_by_subset", "test images of mnist"),
         ("n1000-mcem-seed0", "measure=lower_bound", "marginal_loglik for mcem"),

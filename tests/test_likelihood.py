@@ -11,8 +11,9 @@ from linear_gaussian import LinearModel, example
 from torch import Tensor, nn
 
 from aevb.distributions import DiagonalGaussian, standard_normal_log_prob
-from aevb.hmc import Joint
+from aevb.hmc import Differentiable, Joint
 from aevb.likelihood import (
+    BANDWIDTHS,
     Samples,
     appendix_d,
     importance_sampled,
@@ -24,6 +25,7 @@ from aevb.likelihood import (
     sample_posterior,
     starting_points,
     student_t_log_prob,
+    whiten,
 )
 from aevb.networks import (
     Architecture,
@@ -381,3 +383,56 @@ def test_two_seeds_are_evaluated_together_as_they_are_alone() -> None:
         for both, one in zip(together, estimates([r]), strict=True):
             assert both.shape == (2, 20)
             torch.testing.assert_close(both[r], one[0])
+
+
+def test_the_held_out_bandwidth_is_the_best_of_those_tried() -> None:
+    fit, at = (noise([k], 2).normal(20, 3, 2)[0] * torch.tensor([1.0, 0.2]) for k in (0, 1))
+    for part in (fit, at):
+        part[::2, :, 0] += 6  # two clusters, which the rule of thumb would bridge
+    found = kernel_density(fit, at, "held-out")
+    factors = [m * 20 ** (-1 / 6) for m in BANDWIDTHS]
+    for row in range(3):
+        early, late = (half[:, row].T.numpy() for half in (fit[:10], fit[10:]))
+        scores = [scipy.stats.gaussian_kde(late, h).logpdf(early).sum() for h in factors]
+        best = factors[scores.index(max(scores))]
+        expected = scipy.stats.gaussian_kde(fit[:, row].T.numpy(), best).logpdf(
+            at[:, row].T.numpy()
+        )
+        torch.testing.assert_close(found[:, row], torch.as_tensor(expected), rtol=1e-3, atol=1e-3)
+
+
+def test_each_chain_has_a_step_of_its_own() -> None:
+    width = torch.tensor([0.01, 1.0]).repeat(50)[None, :, None]
+    density = cast(Joint, Differentiable(lambda z: -0.5 * (z / width).square().sum(-1)))
+    start = width * noise([0], 1).latents(100)
+    samples = sample_posterior(density, start, noise([1], 1), n_samples=100, burn_in=30)
+    jump = samples.z.diff(dim=0).abs().mean((0, 1, 3)) / width[0, :, 0]
+    assert jump[1::2].mean() > 0.5 * jump[::2].mean()
+
+
+def test_a_tenth_of_the_draws_are_the_priors_and_the_others_wider_than_the_samples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoder, x, _ = linear(2)
+    joint, streams = Joint(decoder, x), noise([0], 2)
+    samples = exact_samples(2, x, joint, 50)
+    drawn: list[Tensor] = []
+    of_prior: list[int] = []
+    log_prob, latents = joint.log_prob, streams.latents
+
+    def noted_log_prob(z: Tensor) -> Tensor:
+        drawn.append(z)
+        return log_prob(z)
+
+    def noted_latents(rows: int) -> Tensor:
+        of_prior.append(rows)
+        return latents(rows)
+
+    monkeypatch.setattr(joint, "log_prob", noted_log_prob)
+    monkeypatch.setattr(streams, "latents", noted_latents)
+    importance_sampled(joint, samples, streams)
+    assert (len(drawn), len(of_prior)) == (200, 20)
+    mean, root = moments(samples.z)
+    # Student's t with 5 degrees of freedom, 1.2 times as wide as the samples.
+    squares = whiten(torch.stack(drawn[20:]) - mean, root).square().mean()
+    assert squares.item() == pytest.approx(1.2**2 * 5 / 3, rel=0.05)

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from aevb import measures
 from aevb.data import Dataset
-from aevb.networks import Architecture, Model
+from aevb.hmc import Joint
+from aevb.likelihood import appendix_d, importance_sampled, sample_posterior, starting_points
+from aevb.networks import Architecture, Initialisation, Model, initial_parameters, load_replicate
 from aevb.randomness import Streams, generator
 
 REPLICATES, NZ = 2, 2
@@ -78,3 +80,24 @@ def test_marginal_likelihoods_are_of_the_first_1000_training_and_test_points(
             (values[column] - expected).abs().mean() for column in (split, f"{split}_accurate")
         )
         assert accurate < 0.1 < papers
+
+
+def test_likelihoods_are_read_by_appendix_d_with_the_papers_settings() -> None:
+    architecture, pixels = Architecture(12, 7, NZ, "bernoulli"), torch.rand(40, 12)
+    small = Model([architecture])
+    values = initial_parameters(architecture, Initialisation(std=1.0), generator(0, "start"))
+    load_replicate(dict(small.named_parameters()), 0, values)
+    small.requires_grad_(False)
+    mnist = Dataset("mnist", pixels[:20], pixels[:0], pixels[20:], (3, 4))
+
+    def noise() -> Streams:
+        return Streams([generator(0, "evaluation")], [NZ])
+
+    found, streams = measures.marginal_logliks(small, mnist.train, mnist, noise()), noise()
+    for split, x in {"train": mnist.train, "test": mnist.test}.items():
+        joint = Joint(small.decoder, x[None])
+        start = starting_points(joint, streams)
+        samples = sample_posterior(joint, start, streams, n_samples=50, burn_in=5, leapfrogs=4)
+        accurate = importance_sampled(joint, samples, streams, n_samples=200, inflation=1.2)
+        assert torch.equal(found[split], appendix_d(samples, "scott").double())
+        assert torch.equal(found[f"{split}_accurate"], accurate.double())

@@ -1,6 +1,7 @@
 """Fresh runs against the published ones of the same seed."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -209,3 +210,27 @@ def test_the_first_rows_tell_apart_what_is_not_the_same_run() -> None:
     assert min(other.values()) > 1
     assert len(rounded) >= 12
     assert max(rounded.values()) > 1  # so precision must agree
+
+
+def test_another_seed_is_compared_with_its_own(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = replace(RUN, seed=1)
+    for root, shift in ((paths.published(), 0.0), (paths.local(), 1.0)):
+        put(root, 10**6, shift, run=one)
+    assert list(prefixes.compared(1).run) == [one.name]
+    assert prefixes.compared(0).empty
+    with pytest.raises(SystemExit, match=f"aevb: {one.name} differs .* by 1.0"):
+        cli.compare("1e6", seed=1)
+    told = capsys.readouterr().out
+    assert f"1.0000 nats in {one.name}" in told
+    assert any(line.split()[:2] == [one.name, "train"] for line in told.splitlines())
+
+
+def test_another_step_size_is_not_held_to_the_first_rows(project: Path) -> None:
+    put(paths.published(), 10**6)
+    another = {"device": "cpu", "name": "another"}
+    selected = {"step_size": 0.02}
+    put(paths.local(), 10**6, shift=1, hardware=another, step_size_selection=selected)
+    assert list(prefixes.compared().check) == [prefixes.LATE["mnist"].where]
+    assert prefixes.not_the_published() == ""

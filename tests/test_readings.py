@@ -3,6 +3,9 @@
 import hashlib
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,9 +13,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from aevb import compare, curves, experiments, models, paths, readings
+from aevb import compare, curves, data, experiments, models, paths, readings, runner
+from aevb.data import Dataset
+from aevb.hmc import Joint
+from aevb.likelihood import (
+    appendix_d,
+    importance_sampled,
+    mispaired_rows,
+    sample_posterior,
+    starting_points,
+)
 from aevb.networks import Architecture, Initialisation, Model, initial_parameters, load_replicate
-from aevb.randomness import generator
+from aevb.randomness import Streams, generator
 
 
 def small_model() -> Model:
@@ -136,3 +148,51 @@ def test_the_chapter_on_figure3_and_the_readme_say_what_the_files_say() -> None:
     one, nine = ({1: "one", 9: "nine"}[within[c]] for c in ("proper", "inferred"))
     assert f"all twelve curves end above the paper's, {one} of them within 1.5 nats" in readme
     assert f"{nine} of ours end within 1.5 nats" in readme
+
+
+def test_every_reading_is_of_its_estimator_over_four_chains() -> None:
+    decoder, x, chains = small_model().decoder, images(8), []
+    for k in range(4):
+        joint = Joint(decoder, x[None])
+        noise = Streams([generator(k, "readings: test")], [3])
+        samples = sample_posterior(joint, starting_points(joint, noise), noise)
+        values = (
+            appendix_d(samples),
+            mispaired_rows(samples),
+            importance_sampled(joint, samples, noise, n_samples=50),
+        )
+        chains.append([value[0].double() for value in values])
+    proper, mispaired, sampled = (torch.stack(of) for of in zip(*chains, strict=True))
+    assert readings.of(decoder, x, "test") == pytest.approx(
+        {
+            "appendix_d": proper.mean().item(),
+            "appendix_d_last_half": proper[:, 4:].mean().item(),
+            "mispaired": mispaired.mean().item(),
+            "one_chain": sampled.mean().item(),
+            "four_chains": sampled.exp().mean(0).log().mean().item(),
+        }
+    )
+
+
+def test_the_rows_of_a_model_are_of_its_training_and_of_the_test_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "results" / "paper").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    mnist = Dataset("mnist", images(9), images(0), 1 - images(6), (3, 4))
+    monkeypatch.setattr(data, "load", lambda _: mnist)
+    run = replace(experiments.figure3_run(9, "aevb"), n_hidden=4)
+    parameters = runner.start([run], [0.01], mnist).state(0)["parameters"]
+    model = paths.model(paths.published(), "figure3", run.name)
+    models.write(model, parameters, {"samples": 100, "configuration": run.configuration})
+    seen: dict[str, Tensor] = {}
+
+    def of(_: Any, x: Tensor, purpose: str) -> dict[str, float]:
+        seen[purpose] = x
+        return {"appendix_d": x.sum().item()}
+
+    monkeypatch.setattr(readings, "of", of)
+    table = pd.read_csv(readings.write()).set_index("split").appendix_d
+    assert set(seen) == {f"{run.name} train", f"{run.name} test"}
+    assert table["train"] == pytest.approx(mnist.train.sum().item(), rel=1e-5)
+    assert table["test"] == pytest.approx(mnist.test.sum().item(), rel=1e-5)

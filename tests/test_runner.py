@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from pydantic import TypeAdapter
+from safetensors import safe_open
 from torch import Tensor
 
 from aevb import curves, data, experiments, measures, models, paths, provenance, runner
@@ -62,9 +63,12 @@ PREFIXES = {
     "figure2/mnist-nz3-wake-sleep-seed0": 15_000,
     "figure2/freyface-nz10-aevb-seed0": 65_000,
     "figure2/freyface-nz2-wake-sleep-seed0": 65_000,
-    "figure3/n1000-mcem-seed0": 100,
+    "figure3/n1000-mcem-seed0": 250_000,
     "adam/mnist-nz20-aevb-seed0": 15_000,
     "test-points/mnist-nz5-wake-sleep-seed0": 15_000,
+    "sleep-first/freyface-nz10-wake-sleep-seed0": 65_000,
+    "clipped-dreams/freyface-nz10-wake-sleep-seed0": 65_000,
+    "binary-pixels/mnist-nz20-aevb-seed0": 15_000,
     "bfloat16/mnist-nz20-aevb-seed0": 15_000,
     "bfloat16/mnist-nz5-wake-sleep-seed0": 15_000,
 }
@@ -96,15 +100,22 @@ def test_the_library_makes_the_published_curves(name: str, monkeypatch: pytest.M
     if precision_of(run.products, CPU) != precision:
         for product in ("mm", "bmm", "baddbmm"):
             monkeypatch.setattr(torch, product, rounding(getattr(torch, product)))
-    training = runner.start([run], [curves.step_size(published)], data.load(run.dataset))
-    train(training, PREFIXES[name], lambda _: [{}])
+    images = data.load(run.dataset)
+    images = binarised(images) if run.pixels == "binary" else images
+    training = runner.start([run], [curves.step_size(published)], images)
+
+    def evaluate(now: Training) -> list[dict[str, float]] | None:
+        early = now.samples < runner.FIRST_MARGINAL_LOGLIK
+        passed_over = run.measure == "marginal_loglik" and now.rows[0] and early
+        return None if passed_over else [{}]
+
+    train(training, PREFIXES[name], evaluate)
     ours = pd.DataFrame(training.rows[0]).set_index("samples").train_running
     expected = curves.read(published).set_index("samples").train_running
-    common = ours.index.intersection(expected.index)
-    assert len(common) == (1 if run.study == "figure3" else len(ours))
+    assert len(ours) > 5
     # Measured: 0.0002 and 0.05. Without the rounding the last two are 0.7 and 1.1 nats away.
     allowed = 0.05 if precision == "float32" else 0.2
-    assert (ours[common] - expected[common]).abs().max() < allowed
+    assert (ours - expected.loc[ours.index]).abs().max() < allowed
     assert all(ascent.moving for ascent in training.learner.ascents.values())
 
 
@@ -670,3 +681,48 @@ def test_only_runs_of_one_kind_train_as_one_stack(project: Path, dataset: Datase
     with pytest.raises(ConfigurationError, match="seed and nz alone"):
         runner.run_to([TINY, replace(TINY, algorithm="wake-sleep")], 600, dataset)
     assert not list(project.rglob("*.csv"))
+
+
+def test_every_run_of_a_stack_is_held(project: Path, dataset: Dataset) -> None:
+    runs = [replace(TINY, step_sizes=(0.02,), seed=seed) for seed in (3, 9)]
+
+    def meanwhile(*_: object) -> None:
+        for run in runs:
+            with pytest.raises(ConfigurationError, match=f"{run.name} .* by another process"):
+                runner.run_to([run], 1000, dataset)
+
+    runner.run_to(runs, 100, dataset, report=meanwhile)
+
+
+def test_a_row_has_means_and_their_standard_errors(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = torch.arange(8.0).double().view(2, 4) ** 2
+    monkeypatch.setitem(runner.MEASURES, "lower_bound", lambda *_: {"test": points})
+    runs = [TINY, replace(TINY, seed=4)]
+    rows = runner.evaluate(runner.start(runs, [0.01] * 2, dataset), runs, dataset)
+    assert rows is not None
+    for row, values in zip(rows, points.numpy(), strict=True):
+        assert row["test"] == pytest.approx(values.mean())
+        assert row["test_se"] == pytest.approx(values.std(ddof=1) / 2)
+
+
+def test_the_noise_of_evaluations_is_of_the_seed(dataset: Dataset) -> None:
+    def value(seed: int) -> float:
+        training = runner.start([TINY], [0.01], dataset)
+        rows = runner.evaluate(training, [replace(TINY, seed=seed)], dataset)
+        assert rows is not None
+        return rows[0]["test"]
+
+    assert value(0) == value(0) != value(1)
+
+
+def test_a_manifest_has_the_command_and_the_window_of_the_selection(
+    project: Path, dataset: Dataset
+) -> None:
+    runner.run_to([TINY], 1000, dataset)
+    manifest = curves.read_manifest(curve_file(TINY))
+    assert manifest["command"] == experiments.command(TINY, 1000)
+    assert manifest["step_size_selection"]["samples"] == TINY.selection_window
+    with safe_open(runner.export(TINY), "pt") as file:
+        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
