@@ -256,6 +256,10 @@ def test_the_readme_says_what_reproduced() -> None:
     assert f"{low:.1f} to {high:.1f} nats below the paper's on train at ten million;" in readme
     assert len(at_ten["figure2"]) == 3
     assert max(map(abs, at_ten["step-size-0.02"])) < 0.5
+    strong = "freyface-nz10-wake-sleep-seed0"
+    held = curves.read(paths.curve(paths.published(), "prior-16", strong))
+    assert held.samples.max() == 1e8
+    assert held.train_running.max() < 592
     frey = compare.targets().set_index("group").loc["Figure 2, Frey Face, AEVB"]
     assert f"{frey.within:.0f} of {frey.reach:.0f} curves end within 2 %" in readme
     behind = [
