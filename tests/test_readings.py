@@ -175,10 +175,8 @@ def test_every_reading_is_of_its_estimator_over_four_chains() -> None:
 
 
 def test_the_rows_of_a_model_are_of_its_training_and_of_the_test_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "results" / "paper").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
     mnist = Dataset("mnist", images(9), images(0), 1 - images(6), (3, 4))
     monkeypatch.setattr(data, "load", lambda _: mnist)
     run = replace(experiments.figure3_run(9, "aevb"), n_hidden=4)

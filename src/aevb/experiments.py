@@ -293,7 +293,7 @@ def command(run: Run, samples: int) -> str:
             is one of the paper's figures and its settings are not.
     """
     papers = asdict(parse(run.name, run.study))
-    study = None if run.study == ("figure3" if run.n_train else "figure2") else run.study
+    study = None if run.study == _paper_run(run.name).study else run.study
     settings = []
     for name, value in papers.items():
         if (own := getattr(run, name)) != value:
