@@ -41,7 +41,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def make(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    outer = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CONDA_PREFIX")
+    clean = {k: v for k, v in os.environ.items() if k not in outer}
     return subprocess.run(
         ["make", *arguments],
         cwd=project,
@@ -57,6 +58,19 @@ def calls(project: Path) -> list[str]:
     lines = log.read_text().splitlines() if log.exists() else []
     log.unlink(missing_ok=True)
     return lines
+
+
+@pytest.mark.parametrize("has_aevb", [True, False])
+def test_an_active_conda_environment_is_used_if_it_has_aevb(project: Path, has_aevb: bool) -> None:
+    theirs = project / "conda" / "bin"
+    theirs.mkdir(parents=True)
+    if has_aevb:
+        (theirs / "aevb").write_text('#!/bin/sh\necho "conda $*" >> calls\n')
+        (theirs / "aevb").chmod(0o755)
+        (project / ".venv" / "bin" / ".ready").unlink()  # none of our own is made beside it
+    result = make(project, "data", CONDA_PREFIX=str(project / "conda"))
+    assert result.returncode == 0, result.stderr
+    assert calls(project) == ["conda data" if has_aevb else "aevb data"]
 
 
 def test_help_lists_every_documented_target(project: Path) -> None:

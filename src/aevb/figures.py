@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib as mpl
 import seaborn as sns
@@ -12,6 +13,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from aevb import compare, curves, experiments, models, paths
@@ -24,6 +27,7 @@ from aevb.randomness import generator
 COLOURS = {"aevb": "#d55e00", "wake-sleep": "#009e73", "mcem": "#0072b2"}
 NAMES = {algorithm: name[0].upper() + name[1:] for algorithm, name in compare.NAMES.items()}
 STYLES = {"train": "-", "test": "--"}
+_DOTS = 150  # per inch of a PNG; panels of images lie on whole ones
 
 
 class Panels(NamedTuple):
@@ -212,11 +216,26 @@ def _legend(name: str, with_local: bool) -> list[Line2D]:
     return [*ours, paper, *([fresh] if with_local else [])]
 
 
-def save(figure: Figure, target: Path, **options: Any) -> Path:
-    """Write one figure, whole or not at all; returns the file."""
+def _save_svg(figure: Figure, target: Path, made_by: str) -> Path:
     with atomic(target) as temporary:
-        figure.savefig(temporary, format=target.suffix[1:], **options)
+        figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": made_by})
     return target
+
+
+def _save_png(figure: Figure, target: Path, made_by: str) -> Path:
+    """With a palette of 256 colours: a third of the size, in a history that keeps every version."""
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=_DOTS)
+    note = PngInfo()
+    note.add_text("Software", made_by)
+    with atomic(target) as temporary, Image.open(drawn) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+            temporary, "PNG", optimize=True, dpi=(_DOTS, _DOTS), pnginfo=note
+        )
+    return target
+
+
+_SAVE = {"svg": _save_svg, "png": _save_png}
 
 
 # ---------------------------------------------------------------- Figures 4 and 5: stored decoders
@@ -228,7 +247,6 @@ FIGURE4: dict[str, tuple[str, int]] = {
 FIGURE5 = tuple(f"mnist-nz{nz}-aevb-seed0" for nz in (2, 5, 10, 20))
 IMAGE_SHAPE = {"mnist": (28, 28), "freyface": (28, 20)}
 INK = {"mnist": "gray_r", "freyface": "gray"}
-_DOTS = 150  # per inch of the rendered PNG: every panel lies on whole dots
 
 
 def stored_model(name: str, study: str = "figure2", *, local: bool = True) -> Path | None:
@@ -394,11 +412,6 @@ def draw_all(*, local: bool = True) -> list[Path]:
     for name, draw in FIGURES.items():
         figure = draw(local=local)
         made_by = f"aevb figures ({name})"
-        svg = save(
-            figure, paths.figure(folder, name, "svg"), metadata={"Date": None, "Creator": made_by}
-        )
-        png = save(
-            figure, paths.figure(folder, name, "png"), metadata={"Software": made_by}, dpi=150
-        )
-        files += [svg, png]
+        for suffix, save in _SAVE.items():
+            files.append(save(figure, paths.figure(folder, name, suffix), made_by))
     return files
