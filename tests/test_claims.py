@@ -66,6 +66,14 @@ def test_a_fall_beyond_the_axis_refutes(project: Path) -> None:
     assert ours()[3].holds is False
 
 
+def test_beyond_the_axis_the_seed_that_goes_furthest_is_read(project: Path) -> None:
+    publish(pair("freyface", 5)[0], {1e5: 0, 1e8: 1100, 3e8: 1090})
+    publish(experiments.parse("freyface-nz5-aevb-seed2"), {1e5: 0, 1e8: 1110, 4e8: 900})
+    found = ours()[3]
+    assert found.holds is False
+    assert "Nz = 5 from 1,110.0 to 900.0 nats at 400\xa0M" in found.evidence
+
+
 def test_verdicts_on_the_papers_own_curves() -> None:
     """What holds in the paper's own data, computed anew from its files."""
     two, three = (pd.read_csv(paths.paper() / f"figure{k}.csv") for k in (2, 3))
@@ -135,7 +143,13 @@ def test_verdicts_on_our_curves() -> None:
     assert found[2].so_far is bool(gain > -1)
     assert f"minus that with 20 is {gain:+.1f} nats".replace("-", "−") in found[2].evidence
     beyond = [
-        curves.read(paths.curve(paths.published(), "figure2", pair("freyface", nz)[0].name))
+        max(
+            map(
+                curves.read,
+                paths.curves(paths.published(), "figure2").glob(f"freyface-nz{nz}-aevb-*.csv"),
+            ),
+            key=lambda curve: curve.samples.max(),
+        )
         for nz in experiments.NZ["freyface"]
     ]
     stays = [

@@ -457,6 +457,19 @@ def test_every_curve_of_the_paper_is_within_the_axes() -> None:
     assert all(seen)
 
 
+def test_beyond_the_axis_every_curve_is_seen_to_its_end() -> None:
+    for ax, nz in zip(figures.beyond_axis().axes, experiments.NZ["freyface"], strict=True):
+        assert ax.get_title() == f"Frey Face, $N_\\mathbf{{z}}={nz}$"
+        (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+        lines = [np.asarray(line.get_xydata()) for line in ax.get_lines()]
+        files = paths.curves(paths.published(), "figure2").glob(f"freyface-nz{nz}-aevb-*.csv")
+        assert len(lines) == 2 + 2 * len(list(files))
+        for line in lines:
+            x, y = line[line[:, 0] >= left].T
+            assert x.max() == line[:, 0].max() < right
+            assert low < y.min() <= y.max() < high
+
+
 @pytest.mark.parametrize(("figure", "algorithms"), [("figure2", 2), ("figure3", 3)])
 def test_differences_have_a_line_for_each_split(figure: str, algorithms: int) -> None:
     for ax in (ax for ax in figures.differences(figure).axes if ax.get_title()):

@@ -171,13 +171,18 @@ def _superfluous(found: Curves) -> Finding:
 def _beyond_axis(found: Curves, paper: Curves) -> Finding:
     """No test bound of AEVB on Frey Face ends more than 2 % below its highest value.
 
-    What decides is a curve that goes on beyond the printed axis as far as the paper's does.
+    What decides is a curve that goes on beyond the printed axis as far as the paper's does, or one
+    that falls. Of several seeds the one that goes furthest is read.
     """
     ends: list[bool | None] = []
     stays, said = [], []
     for nz in experiments.NZ["freyface"]:
         run = experiments.figure2_run("freyface", nz, "aevb")
-        curve = found.get((run.name, "test"), NO_CURVE)
+        stem = run.name.removesuffix(str(run.seed))
+        seeds = [
+            c for (name, split), c in found.items() if name.startswith(stem) and split == "test"
+        ]
+        curve = max(seeds, key=lambda c: c.samples.max(), default=NO_CURVE)
         # The last log point of a run to the edge lies a little beyond it.
         if curve.empty or curve.samples.max() < 1.2 * edge(run):
             ends.append(None)
@@ -212,7 +217,10 @@ def _mcem(found: Curves) -> Finding:
 
 
 def verdicts() -> list[Verdict]:
-    """The paper's claims on Figures 2 and 3, judged from its own curves and from ours (seed 0)."""
+    """The paper's claims on Figures 2 and 3, judged from its own curves and from ours.
+
+    Ours are those with seed 0; beyond the printed axis, those that go furthest.
+    """
     figure2, figure3 = both("figure2"), both("figure3")
     pairs2, pairs3 = (
         [table[table.source == source] for source in ("paper", "ours")]

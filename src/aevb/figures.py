@@ -186,6 +186,31 @@ def differences(name: str) -> Figure:
     return figure
 
 
+def beyond_axis() -> Figure:
+    """AEVB on Frey Face to where the paper's files end, beyond its printed axis, as `figure2`.
+
+    Of our published runs all seeds, as far as each goes. The vertical axes are the panels' own.
+    """
+    use_style()
+    edge = experiments.PAPER_BUDGET["freyface"]
+    figure = Figure(figsize=(6.4, 5.6))
+    axes = figure.subplots(2, 2, sharex=True)
+    for ax, nz in zip(axes.flat, experiments.NZ["freyface"], strict=True):
+        _draw(ax, "figure2", experiments.figure2_run("freyface", nz, "aevb"), with_local=False)
+        left, right = 0.1 * edge, 6 * edge
+        ax.set(xscale="log", xlim=(left, right), title=f"Frey Face, $N_\\mathbf{{z}}={nz}$")
+        drawn = [y for line in ax.lines for x, y in line.get_xydata() if x >= left]
+        margin = 0.05 * (max(drawn) - min(drawn))
+        ax.set_ylim(min(drawn) - margin, max(drawn) + margin)
+        ax.axvspan(edge, right, color="#eeeeee", lw=0, zorder=0)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("Lower bound\n(nats per datapoint)")
+    figure.supxlabel("Training samples evaluated", fontsize="medium")
+    handles = _legend("figure2", with_local=False)
+    figure.legend(handles=[*handles[:2], handles[-1]], loc="outside upper center", ncols=3)
+    return figure
+
+
 def _draw(ax: Axes, name: str, run: experiments.Run, with_local: bool) -> None:
     """The paper's curves and ours, of all seeds, of the algorithm, data and model of `run`."""
     colour, stem = COLOURS[run.algorithm], run.name.removesuffix(str(run.seed))
