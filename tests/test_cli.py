@@ -165,6 +165,29 @@ def test_a_run_ends_with_its_last_test_value_called_what_it_is(
     assert capsys.readouterr().out.startswith(f"{name}: {said} → results/local/curves/")
 
 
+def test_the_bar_of_a_run_has_a_line_of_its_own(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run_to(
+        runs: list[experiments.Run], *_: object, report: runner.Report, **__: object
+    ) -> None:
+        training = runner.start(runs, [0.01], small("mnist"))
+        report("training", 1000, training)
+        assert "training" in capsys.readouterr().err
+        file = paths.curve(paths.local(), RUN.study, RUN.name)
+        curves.write(file, [{"samples": 1000, "test": -98.5}], MANIFEST)
+
+    monkeypatch.setattr(runner, "run_to", run_to)
+    monkeypatch.setattr(data, "load", small)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.delenv("MAKEFLAGS", raising=False)
+    cli.run([RUN.name])
+    printed = capsys.readouterr()
+    assert printed.err.endswith("\n")
+    assert printed.out.startswith(RUN.name)
+
+
 def test_what_monte_carlo_em_reports_is_not_called_a_bound() -> None:
     assert cli.Progress(RUN).quantity == "bound"
     assert cli.Progress(experiments.figure3_run(1000, "mcem")).quantity == "log p(x, z)"

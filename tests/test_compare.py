@@ -493,6 +493,19 @@ def test_figure4_is_the_decoder_on_the_grid_with_z2_upwards(
         assert np.allclose(sheet, sheet[:, :1])
 
 
+def test_a_column_that_an_older_curve_lacks_is_left_out(project: Path) -> None:
+    publish(RUN, {1e5: -300, 1e6: -110})
+    file = paths.curve(paths.published(), "figure2", RUN.name)
+    curves.read(file).drop(columns="validation").to_csv(file, index=False)
+    table = compare.with_paper("figure2", 1e6)
+    assert set(table.split[table.run == RUN.name]) == {"train", "test"}
+    assert {split for name, split in compare.both("figure2")[1] if name == RUN.name} == {
+        "train",
+        "test",
+    }
+    assert compare.report(1e6)
+
+
 def test_beyond_the_papers_curve_there_is_nothing_of_it(project: Path) -> None:
     last = compare.paper_curve(RUN, "test").samples.max()
     for samples, there in ((1.1 * last, True), (1.3 * last, False)):

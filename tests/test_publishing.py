@@ -1,5 +1,6 @@
 """Local results become published ones."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,29 +8,39 @@ import torch
 
 from aevb import curves, models, paths, publishing
 from aevb.experiments import ConfigurationError
+from aevb.files import DamagedFileError
 
-MANIFEST = {"configuration": {"prior": 1.0}, "configuration_sha256": "an-experiment"}
+SETTINGS = {"study": "study", "prior": 1.0}
 
 
-def test_publishing_never_shortens_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def put(root: Path, name: str, samples: int, /, **changed: object) -> Path:
+    """A curve of one row, `test`, and its manifest."""
+    file = paths.curve(root, "study", name)
+    manifest = {"configuration": SETTINGS, "configuration_sha256": "an-experiment", "name": name}
+    row = {"samples": samples, "test": -1.0}
+    curves.write(file, [row], manifest | {"samples": samples} | changed)
+    return file
+
+
+def export(name: str, samples: int, value: float) -> Path:
+    target = paths.model(paths.local(), "study", name)
+    models.write(target, {"weight": torch.tensor([value])}, {"samples": samples})
+    return target
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "results" / "paper").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
+
+
+def test_publishing_never_shortens_a_curve() -> None:
     with pytest.raises(FileNotFoundError, match="no curve of study"):
         publishing.publish(["study"])
-
-    def put(root: Path, name: str, samples: int) -> Path:
-        file = paths.curve(root, "study", name)
-        curves.write(file, [{"samples": samples, "test": -1.0}], MANIFEST | {"samples": samples})
-        return file
-
     for name, own, public in (("longer", 20, 10), ("shorter", 10, 20), ("new", 10, None)):
         put(paths.local(), name, own)
         if public:
             put(paths.published(), name, public)
-
-    def export(name: str, samples: int, value: float) -> None:
-        target = paths.model(paths.local(), "study", name)
-        models.write(target, {"weight": torch.tensor([value])}, {"samples": samples})
 
     export("longer", 20, 1.0)
     publishing.publish(["study"])
@@ -38,7 +49,11 @@ def test_publishing_never_shortens_a_curve(tmp_path: Path, monkeypatch: pytest.M
     said: list[str] = []
     written = publishing.publish(["study"], report=said.append)
     assert [file.stem for file in written] == ["longer", "new"]
-    assert said == ["shorter is left: it ends at 10 samples, not at 20"]
+    assert said == [
+        "the model of new is left: it stands at 5 samples, its curve ends at 10; export it at a "
+        "log point",
+        "shorter is left: it ends at 10 samples, not at 20",
+    ]
     for name, samples in (("longer", 20), ("shorter", 20), ("new", 10)):
         file = paths.curve(paths.published(), "study", name)
         assert curves.read(file).samples.tolist() == [samples]
@@ -48,43 +63,74 @@ def test_publishing_never_shortens_a_curve(tmp_path: Path, monkeypatch: pytest.M
     assert not stale.exists()
 
 
-def test_publishing_keeps_the_settings_and_the_columns_of_a_curve(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "results" / "paper").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
-    own, public = (paths.curve(root, "study", "run") for root in (paths.local(), paths.published()))
-    curves.write(
-        public, [{"samples": 10, "test": -1.0, "validation": -2.0}], MANIFEST | {"samples": 10}
-    )
+def test_publishing_keeps_the_settings_and_the_columns_of_a_curve() -> None:
+    public = put(paths.published(), "run", 10)
     before = public.read_bytes()
-    row = {"samples": 20, "test": -1.0}
-    curves.write(own, [row], MANIFEST | {"samples": 20})
-    with pytest.raises(ConfigurationError, match=r"lacks columns of .*: validation"):
-        publishing.publish(["study"])
-    other = {"configuration": {"prior": 16.0}, "configuration_sha256": "another"}
-    curves.write(own, [{**row, "validation": -2.0}], other | {"samples": 20})
+    other = SETTINGS | {"prior": 16.0}
+    put(paths.local(), "run", 20, configuration=other, configuration_sha256="another")
     with pytest.raises(
         ConfigurationError, match="expected the configuration an-experiment, got another"
     ):
         publishing.publish(["study"])
-    assert public.read_bytes() == before
-    curves.write(own, [{**row, "validation": -2.0}], MANIFEST | {"samples": 20})
+    put(paths.local(), "run", 20)
     with pytest.raises(FileNotFoundError, match="no curve of another-study"):
         publishing.publish(["study", "another-study"])
     assert public.read_bytes() == before  # all or nothing
     assert publishing.publish(["study"]) == [public]
+    columns = curves.read(public).assign(validation=-2.0)
+    columns.to_csv(public, index=False)
+    with pytest.raises(ConfigurationError, match=r"lacks columns of .*: validation"):
+        publishing.publish(["study"])
 
 
-def test_a_longer_curve_keeps_the_name_under_which_it_can_have_been_cited(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def renamed() -> None:
+    file = put(paths.local(), "z-seed0", 10)
+    for one in (file, file.with_suffix(".json")):
+        one.rename(one.with_stem("z-seed7"))
+
+
+def of_other_samples() -> None:
+    put(paths.local(), "z", 10, samples=20)
+
+
+def without_manifest() -> None:
+    put(paths.local(), "z", 10).with_suffix(".json").unlink()
+
+
+def nonsense() -> None:
+    put(paths.local(), "z", 10).write_text("nonsense")
+
+
+def half_a_model() -> None:
+    put(paths.local(), "z", 10)
+    model = export("z", 10, 1.0)
+    model.write_bytes(model.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "said"),
+    [
+        (renamed, ConfigurationError, r"z-seed7\.csv .* by its manifest it is z-seed0 of study"),
+        (of_other_samples, ConfigurationError, r"ends at 10 samples, .* to 20"),
+        (without_manifest, FileNotFoundError, "no manifest at"),
+        (nonsense, DamagedFileError, "no column samples"),
+        (half_a_model, DamagedFileError, r"z\.safetensors cannot be read"),
+    ],
+)
+def test_what_is_wrong_with_the_last_leaves_the_first_unpublished(
+    spoil: Callable[[], None], error: type[Exception], said: str
 ) -> None:
-    (tmp_path / "results" / "paper").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
-    own, public = (paths.curve(root, "study", "run") for root in (paths.local(), paths.published()))
+    put(paths.local(), "first", 10)
+    spoil()
+    with pytest.raises(error, match=said):
+        publishing.publish(["study"])
+    assert not (paths.published() / "curves").exists()
+
+
+def test_a_longer_curve_keeps_the_name_under_which_it_can_have_been_cited() -> None:
     first = {"study": "figure2", "configuration_sha256": "an-experiment"}
-    curves.write(public, [{"samples": 10}], MANIFEST | {"samples": 10, "first_published_as": first})
-    curves.write(own, [{"samples": 20}], MANIFEST | {"samples": 20})
+    public = put(paths.published(), "run", 10, first_published_as=first)
+    own = put(paths.local(), "run", 20)
     publishing.publish(["study"])
     published = curves.read_manifest(public)
     assert published == curves.read_manifest(own) | {"first_published_as": first}

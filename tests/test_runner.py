@@ -388,6 +388,14 @@ def test_a_checkpoint_that_is_damaged_is_named(
         runner.run_to([TINY], 200, dataset)
 
 
+def test_a_checkpoint_of_an_older_version_is_named(project: Path, dataset: Dataset) -> None:
+    runner.run_to([TINY], 100, dataset)
+    with edited_checkpoint(TINY) as content:
+        del content["makers"]
+    with pytest.raises(DamagedFileError, match=r"makers.*: delete it; the run then begins again"):
+        runner.run_to([TINY], 200, dataset)
+
+
 def test_a_curve_without_its_checkpoint_is_not_shortened(
     project: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,13 +412,16 @@ def test_a_curve_without_its_checkpoint_is_not_shortened(
     def report(what: str, _: int, training: Training) -> None:
         samples.append(training.samples if what == "training" else 0)
 
-    with pytest.raises(Stopped):
-        runner.run_to(
-            [TINY], 1000, dataset, report=report, stop_requested=lambda: samples[-1] >= 200
-        )
-    assert paths.checkpoint(TINY.study, TINY.name).exists()
+    def at(stop: int) -> Callable[[], bool]:
+        return lambda: samples[-1] >= stop
+
+    for stop in (200, 400):
+        with pytest.raises(Stopped):
+            runner.run_to([TINY], 1000, dataset, report=report, stop_requested=at(stop))
+        assert paths.checkpoint(TINY.study, TINY.name).exists()
+        assert curve_file(TINY).read_bytes() == whole
+    runner.run_to([TINY], 500, dataset)
     assert curve_file(TINY).read_bytes() == whole
-    paths.checkpoint(TINY.study, TINY.name).unlink()
     runner.run_to([TINY], 1000, dataset)
     assert curve_file(TINY).read_bytes() == whole
 

@@ -1,9 +1,10 @@
-"""The `aevb` command: thin; every command calls one function of the library."""
+"""The `aevb` command: what the library does, from a terminal."""
 
 import os
 import signal
 import sys
 import time
+from contextlib import closing
 from types import FrameType
 from typing import Annotated, Literal, get_args
 
@@ -16,7 +17,6 @@ from aevb import (
     curves,
     data,
     experiments,
-    figures,
     paths,
     prefixes,
     provenance,
@@ -49,6 +49,10 @@ class Progress:
         self.on_terminal = sys.stderr.isatty() and not shared
         self.bar = tqdm(disable=True)
         self.what = ""
+
+    def close(self) -> None:
+        """End the bar's line, before another is printed."""
+        self.bar.close()
 
     def __call__(self, what: str, end: int, training: Training) -> None:
         """Show where `training` stands on its way to `end` samples."""
@@ -123,14 +127,15 @@ def run(
     if runs[0].pixels == "binary":
         dataset = data.binarised(dataset)
     stop = _StopOnSignal()  # from now on: where data are downloaded an interrupt ends at once
-    runner.run_to(
-        runs,
-        samples,
-        dataset,
-        device=torch.device(device),
-        report=Progress(runs[0]),
-        stop_requested=stop.requested,
-    )
+    with closing(Progress(runs[0])) as progress:
+        runner.run_to(
+            runs,
+            samples,
+            dataset,
+            device=torch.device(device),
+            report=progress,
+            stop_requested=stop.requested,
+        )
     for one in runs:
         curve = paths.curve(paths.local(), one.study, one.name)
         last = curves.read(curve).iloc[-1]
@@ -227,6 +232,8 @@ def draw_figures(
     ] = False,
 ) -> None:
     """Draw every figure from curve files and models, as SVG and PNG, into results/local/figures."""
+    from aevb import figures  # here, since it takes Matplotlib with it, which no other needs
+
     for file in figures.draw_all(local=not published):
         print(file.relative_to(paths.root()))
 

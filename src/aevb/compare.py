@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,15 +30,17 @@ def with_paper(
     Returns:
         One row per run and split (`splits`) that its file has: `run`, `split`, `samples`,
         `ours`, `paper`, `difference` (ours minus the paper's) in nats per datapoint, and `source`
-        (local or published). A local curve is taken where it reaches the budget, else the published
-        one. `samples` is the curve's last log point at or before the budget's end; runs without any
-        curve have NaN there.
+        (local or published): the curve that goes further, up to the budget's end; the local one if
+        they go as far. `samples` is the curve's last log point at or before the budget's end; runs
+        without any curve have NaN there.
     """
     rows = []
     for run in experiments.RUNS[figure](seed):
         end = experiments.end_of(run, budget)
         source, curve = _longest(run, end, local)
         for split, (column, of_paper) in splits(run).items():
+            if curve is not None and column not in curve:
+                continue
             row: dict[str, object] = {"run": run.name, "split": split, "source": source}
             theirs = paper_curve(run, of_paper)
             last = theirs.samples.max()
@@ -98,7 +99,7 @@ def judged(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _longest(run: experiments.Run, end: int, with_local: bool) -> tuple[str, pd.DataFrame | None]:
-    """The local curve if it reaches `end` or the published one does not reach as far."""
+    """Of the local and the published curve the one that goes further, as far as `end`."""
     found = {
         name: curves.read(file)
         for name, root in (("local", paths.local()), ("published", paths.published()))
@@ -255,21 +256,18 @@ def both(figure: str) -> tuple[Curves, Curves]:
     theirs: Curves = {}
     ours: Curves = {}
     for run in experiments.RUNS[figure](0):
-        own = {file.stem: curves.read(file) for file in _seeds(figure, run.name)}
+        files = paths.seeds(paths.published(), figure, run.name)
+        own = {file.stem: curves.read(file) for file in files}
         for split, (column, of_paper) in splits(run).items():
             theirs[run.name, split] = paper_curve(run, of_paper).rename(
                 columns={curves.PAPER_COLUMN[figure]: "value"}
             )
             for name, curve in own.items():
+                if column not in curve:
+                    continue
                 pair = curve[["samples", column]].set_axis(["samples", "value"], axis=1)
                 ours[name, split] = pair
     return theirs, ours
-
-
-def _seeds(figure: str, name: str) -> list[Path]:
-    """The published curves of a run, all seeds."""
-    stem = name.rpartition("seed")[0]
-    return sorted(paths.curves(paths.published(), figure).glob(f"{stem}seed*.csv"))
 
 
 def at(samples: float, curve: pd.DataFrame, leap: float = math.inf) -> float:
@@ -368,7 +366,7 @@ def milestones(figure: str) -> pd.DataFrame:
     theirs, ours = both(figure)
     rows = []
     for run in experiments.RUNS[figure](0):
-        names = [file.stem for file in _seeds(figure, run.name)]
+        names = [file.stem for file in paths.seeds(paths.published(), figure, run.name)]
         for split in splits(run):
             for milestone, samples in (MILESTONES | {"edge": edge(run)}).items():
                 if samples > edge(run):

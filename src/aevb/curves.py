@@ -42,7 +42,7 @@ def write_manifest(target: Path, manifest: dict[str, Any]) -> None:
 
 
 def read(source: Path) -> pd.DataFrame:
-    """Read a curve, in the order of `samples`.
+    """Read a curve, whose rows were written in the order of `samples`.
 
     Raises:
         FileNotFoundError: naming the file and what gives it.

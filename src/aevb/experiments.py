@@ -179,7 +179,7 @@ _DECODER_BIAS = {"init_decoder_output_bias_std": 0.01}
 OWN: dict[Algorithm, dict[str, Any]] = {
     "aevb": {},
     "wake-sleep": {"encoder_log_variance_factor": 0.1, **_DECODER_BIAS},
-    "mcem": {"warmup": 0, **_DECODER_BIAS},
+    "mcem": {"measure": "marginal_loglik", "warmup": 0, **_DECODER_BIAS},
 }
 
 
@@ -194,7 +194,7 @@ def figure3_run(n_train: int, algorithm: Algorithm, seed: int = 0) -> Run:
 
     Ten iterations of MCEM choose its step size: its first 100,000 samples may be a single one.
     """
-    settings = OWN[algorithm]
+    settings = {"measure": "marginal_loglik"} | OWN[algorithm]
     if algorithm == "mcem":
         window = 10 * n_train * MCEM.samples_per_datapoint
         settings = settings | {"minibatch": n_train, "selection_window": window}
@@ -205,7 +205,6 @@ def figure3_run(n_train: int, algorithm: Algorithm, seed: int = 0) -> Run:
         n_train=n_train,
         algorithm=algorithm,
         seed=seed,
-        measure="marginal_loglik",
         **settings,
     )
 

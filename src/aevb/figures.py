@@ -213,9 +213,9 @@ def beyond_axis() -> Figure:
 
 def _draw(ax: Axes, name: str, run: experiments.Run, with_local: bool) -> None:
     """The paper's curves and ours, of all seeds, of the algorithm, data and model of `run`."""
-    colour, stem = COLOURS[run.algorithm], run.name.removesuffix(str(run.seed))
+    colour = COLOURS[run.algorithm]
     published, local = (
-        [curves.read(file) for file in sorted(paths.curves(root, name).glob(f"{stem}*.csv"))]
+        [curves.read(file) for file in paths.seeds(root, name, run.name)]
         for root in (paths.published(), paths.local())
     )
     if not with_local:
@@ -274,10 +274,11 @@ IMAGE_SHAPE = {"mnist": (28, 28), "freyface": (28, 20)}
 INK = {"mnist": "gray_r", "freyface": "gray"}
 
 
-def stored_model(name: str, study: str = "figure2", *, local: bool = True) -> Path | None:
-    """The file of a stored model: the published one or, where there is none, the local one."""
+def stored_model(name: str, *, local: bool = True) -> Path | None:
+    """The file of a model of Figure 2: the published one or, where there is none, the local one."""
     roots = [paths.published(), *([paths.local()] if local else [])]
-    return next((f for f in (paths.model(root, study, name) for root in roots) if f.exists()), None)
+    files = (paths.model(root, "figure2", name) for root in roots)
+    return next((file for file in files if file.exists()), None)
 
 
 def prior_grid(n: int) -> Tensor:

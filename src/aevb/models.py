@@ -4,7 +4,8 @@ The header holds the run's manifest, so a model says what made it as a curve doe
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,13 @@ def write(target: Path, parameters: Mapping[str, Tensor], manifest: Mapping[str,
 
 
 def manifest(source: Path) -> dict[str, Any]:
-    """The manifest in a model's header."""
-    with safe_open(source, framework="pt") as file:
+    """The manifest in a model's header.
+
+    Raises:
+        FileNotFoundError: naming the file and what gives it.
+        DamagedFileError: the same, where it cannot be read.
+    """
+    with _opened(source) as file:
         return json.loads(file.metadata()["manifest"])  # type: ignore[no-any-return]
 
 
@@ -40,12 +46,19 @@ def read(source: Path) -> tuple[Model, dict[str, Any]]:
         FileNotFoundError: naming the file and what gives it.
         DamagedFileError: the same, where it cannot be read.
     """
-    if not source.exists():
-        raise FileNotFoundError(f"no model at {source}: {curves.remedy('export', source)}")
-    with reading(source, curves.remedy("export", source)), safe_open(source, "pt") as file:
-        manifest = json.loads(file.metadata()["manifest"])
+    made_by = manifest(source)
+    with _opened(source) as file:
         parameters = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    run = TypeAdapter(Run).validate_python(manifest["configuration"])
+    run = TypeAdapter(Run).validate_python(made_by["configuration"])
     model = Model([architecture(run, len(parameters["encoder.hidden.weight"]))])
     load_replicate(dict(model.named_parameters()), 0, parameters)
-    return model, manifest
+    return model, made_by
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[Any]:
+    remedy = curves.remedy("export", source)
+    if not source.exists():
+        raise FileNotFoundError(f"no model at {source}: {remedy}")
+    with reading(source, remedy), safe_open(source, "pt") as file:
+        yield file

@@ -42,6 +42,13 @@ def curve(results: Path, study: str, name: str) -> Path:
     return curves(results, study) / f"{name}.csv"
 
 
+def seeds(results: Path, study: str, name: str) -> list[Path]:
+    """The curves of run `name` of `study` with every seed that is there, in their order."""
+    stem, number = f"{name.rpartition('-seed')[0]}-seed", "[0-9]*.csv"
+    found = curves(results, study).glob(f"{stem}{number}")
+    return sorted(found, key=lambda file: int(file.stem.removeprefix(stem)))
+
+
 def models(results: Path, study: str) -> Path:
     """The folder of the trained models of `study` below `published()` or `local()`."""
     return results / "models" / study

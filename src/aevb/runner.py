@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -340,16 +340,20 @@ def _run_to(
     maker = {"precision": precision, **provenance.maker(device)}
     saved = [_load_checkpoint(run, device) for run in runs]
     end = last_log_point(budget, samples_per_update(runs[0]))
-    longest = dict.fromkeys(runs, 0)  # what a curve without a checkpoint reaches is kept till then
+    # A curve that has lost its checkpoint is kept until the run has come as far again, through
+    # any number of stops.
+    longest = dict.fromkeys(runs, 0)
     for run, checkpoint in zip(runs, saved, strict=True):
-        if checkpoint is None and (file := _curve(run)) is not None:
-            reached = longest[run] = curves.read_manifest(file)["samples"]
-            if reached > end:
-                raise ConfigurationError(
-                    f"{file} goes to {reached:,} samples, and its checkpoint is gone: a run to "
-                    f"{end:,} would write over it. Expected a budget of {reached} or more; or "
-                    "delete that file first"
-                )
+        if (file := _curve(run)) is None:
+            continue
+        with nullcontext() if checkpoint is None else suppress(DamagedFileError):
+            longest[run] = curves.read_manifest(file)["samples"]
+        if checkpoint is None and longest[run] > end:
+            raise ConfigurationError(
+                f"{file} goes to {longest[run]:,} samples, and its checkpoint is gone: a run to "
+                f"{end:,} would write over it. Expected a budget of {longest[run]} or more; or "
+                "delete that file first"
+            )
     states = [s for s in saved if s is not None]
     stand = [0 if s is None else s["training"]["samples"] for s in saved]
     if len(set(stand)) != 1:
@@ -499,7 +503,9 @@ def _load_checkpoint(run: Run, device: torch.device | None = None) -> dict[str, 
         return None
     with reading(source, "delete it; the run then begins again"):
         content: dict[str, Any] = torch.load(source, weights_only=True)
-    if content["configuration_sha256"] != provenance.digest(run.configuration):
+        made_with = content["configuration_sha256"]
+        made_on = content["makers"][-1]["hardware"]["device"]
+    if made_with != provenance.digest(run.configuration):
         made = ""
         if (file := _curve(run)) is not None:
             manifest = curves.read_manifest(file)
@@ -510,7 +516,6 @@ def _load_checkpoint(run: Run, device: torch.device | None = None) -> dict[str, 
             f"{run.study}{made}. Repeat its --set options, use another --study, or delete that "
             "file to start again"
         )
-    made_on = content["makers"][-1]["hardware"]["device"]
     if device is not None and device.type != made_on:
         raise ConfigurationError(
             f"{source} was made on {made_on}, and {device.type} has no such random numbers: "
