@@ -13,7 +13,7 @@ import torch
 from scipy.stats import chi
 from torch import Tensor
 
-from aevb import data, figures, models, paths
+from aevb import data, models, paths
 from aevb.files import atomic
 from aevb.networks import BernoulliDecoder, Model
 
@@ -39,7 +39,7 @@ def decoder(model: Model, manifest: dict[str, Any]) -> dict[str, Any]:
         network.logits if isinstance(network, BernoulliDecoder) else network.mean,
     ]
     dataset = manifest["configuration"]["dataset"]
-    rows, columns = figures.IMAGE_SHAPE[dataset]
+    rows, columns = data.IMAGE_SHAPE[dataset]
     return {
         "name": manifest["name"],
         "samples": manifest["samples"],
@@ -72,7 +72,7 @@ def content() -> dict[str, Any]:
     stored = {
         name: models.read(file)
         for name in (MNIST, FACES, TEN)
-        if (file := figures.stored_model(name, local=False))
+        if (file := models.stored(name, local=False))
     }
     networks = {name: model for name, (model, _) in stored.items()}
     found: dict[str, Any] = {

@@ -484,9 +484,9 @@ def test_figure4_is_the_decoder_on_the_grid_with_z2_upwards(
         return SimpleNamespace(mean=torch.special.ndtr(z[..., 1:]).expand(-1, -1, 28 * 20))
 
     stub = SimpleNamespace(decoder=decoder)
-    monkeypatch.setattr(figures, "stored_model", lambda *_, **__: Path("a model"))
+    monkeypatch.setattr(models, "stored", lambda *_, **__: Path("a model"))
     monkeypatch.setattr(models, "read", lambda _: (stub, {}))
-    monkeypatch.setitem(figures.IMAGE_SHAPE, "mnist", (28, 20))
+    monkeypatch.setitem(data.IMAGE_SHAPE, "mnist", (28, 20))
     for ax, rows in zip(figures.figure4().axes, (10, 20), strict=True):
         sheet = np.asarray(ax.images[0].get_array())
         assert np.allclose(sheet[::28, 0], 1 - (np.arange(rows) + 0.5) / rows, atol=1e-5)

@@ -32,7 +32,7 @@ needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="needs Chromium (apt-get install chromium)"
 )
 needs_models = pytest.mark.skipif(
-    any(figures.stored_model(name, local=False) is None for name in (FACES, MNIST, TEN)),
+    any(models.stored(name, local=False) is None for name in (FACES, MNIST, TEN)),
     reason="needs the models in results/models",
 )
 
@@ -51,7 +51,7 @@ explorer = load("explorer")
 
 def means(name: str, z: list[list[float]]) -> torch.Tensor:
     """PyTorch's answer."""
-    file = figures.stored_model(name, local=False)
+    file = models.stored(name, local=False)
     assert file is not None
     return figures.decoder_means(models.read(file)[0], torch.tensor(z))
 
@@ -113,7 +113,7 @@ def test_the_data_are_the_same_bytes_every_time_and_small(tmp_path: Path) -> Non
 @pytest.mark.data("mnist")
 def test_the_encoded_images_are_the_first_of_the_test_set() -> None:
     found, mnist = explorer.content(), data.load("mnist")
-    file = figures.stored_model(MNIST, local=False)
+    file = models.stored(MNIST, local=False)
     assert file is not None
     z = np.frombuffer(base64.b64decode(found["points"][MNIST]["z"]), "<f2").reshape(-1, 2)
     with torch.no_grad():

@@ -145,10 +145,6 @@ def test_another_number_of_images_is_refused() -> None:
         learner([0]).step(images()[:, :-1])
 
 
-def test_an_iteration_counts_fifteen_samples_per_datapoint() -> None:
-    assert MCEM.samples_per_datapoint == 15
-
-
 def test_mcem_reaches_the_exact_maximum_likelihood() -> None:
     """Of probabilistic PCA, to 0.01 nats: the fixed point of EM, with Monte Carlo noise on it."""
     x = example(2).sample(1000, torch.Generator().manual_seed(0))

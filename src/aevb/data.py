@@ -36,6 +36,9 @@ from aevb.files import atomic
 Name = Literal["mnist", "freyface"]
 Pixels = Literal["grey", "binary"]
 
+IMAGE_SHAPE = {"mnist": (28, 28), "freyface": (28, 20)}
+"""Rows and columns of an image."""
+
 
 class _File(NamedTuple):
     """A file as it must be, to the last bit."""
@@ -423,7 +426,7 @@ def _load_mnist(paths: list[Path], checksums: dict[str, str]) -> Dataset:
         train=pixels[:-MNIST_VALIDATION],
         validation=pixels[-MNIST_VALIDATION:],
         test=grey(test.data),
-        image_shape=(28, 28),
+        image_shape=IMAGE_SHAPE["mnist"],
         train_labels=labels[:-MNIST_VALIDATION],
         validation_labels=labels[-MNIST_VALIDATION:],
         test_labels=test.targets,
@@ -465,7 +468,7 @@ def _load_freyface(paths: list[Path], checksums: dict[str, str]) -> Dataset:
         train=pixels[:FREYFACE_TRAIN],
         validation=pixels[:0],
         test=pixels[FREYFACE_TRAIN:],
-        image_shape=(28, 20),
+        image_shape=IMAGE_SHAPE["freyface"],
         checksums=checksums,
     )
 

@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from aevb import compare, curves, experiments, models, paths
+from aevb import compare, curves, data, experiments, models, paths
 from aevb.files import atomic
 from aevb.networks import Model
 from aevb.randomness import generator
@@ -270,15 +270,7 @@ FIGURE4: dict[str, tuple[str, int]] = {
     "mnist-nz2-aevb-seed0": ("(b) MNIST", 20),
 }
 FIGURE5 = tuple(f"mnist-nz{nz}-aevb-seed0" for nz in (2, 5, 10, 20))
-IMAGE_SHAPE = {"mnist": (28, 28), "freyface": (28, 20)}
 INK = {"mnist": "gray_r", "freyface": "gray"}
-
-
-def stored_model(name: str, *, local: bool = True) -> Path | None:
-    """The file of a model of Figure 2: the published one or, where there is none, the local one."""
-    roots = [paths.published(), *([paths.local()] if local else [])]
-    files = (paths.model(root, "figure2", name) for root in roots)
-    return next((file for file in files if file.exists()), None)
 
 
 def prior_grid(n: int) -> Tensor:
@@ -306,7 +298,7 @@ def sheet(images: Tensor, dataset: str, columns: int) -> Tensor:
     Returns:
         Grey levels, `(n / columns · height, columns · width)`.
     """
-    height, width = IMAGE_SHAPE[dataset]
+    height, width = data.IMAGE_SHAPE[dataset]
     tiles = images.view(-1, columns, height, width).transpose(1, 2)
     return tiles.reshape(-1, columns * width)
 
@@ -328,7 +320,10 @@ def figure4(*, local: bool = True) -> Figure:
     """
     use_style()
     sizes = {
-        name: (columns * IMAGE_SHAPE[_dataset(name)][1], columns * IMAGE_SHAPE[_dataset(name)][0])
+        name: (
+            columns * data.IMAGE_SHAPE[_dataset(name)][1],
+            columns * data.IMAGE_SHAPE[_dataset(name)][0],
+        )
         for name, (_, columns) in FIGURE4.items()
     }
     height = max(tall for _, tall in sizes.values())
@@ -352,7 +347,7 @@ def figure5(*, local: bool = True) -> Figure:
         local: whether a model of this machine may stand in for one that is not published.
     """
     use_style()
-    side = 10 * IMAGE_SHAPE["mnist"][0]
+    side = 10 * data.IMAGE_SHAPE["mnist"][0]
     margins = {"left": 6, "gap": 40, "top": 40, "right": 6, "bottom": 6}
     figure, axes = _panels([2 * side] * 2, 2 * side, rows=2, **margins)
     for ax, name in zip(axes, FIGURE5, strict=True):
@@ -399,7 +394,7 @@ def _panels(
 def _show(ax: Axes, name: str, z: Tensor, columns: int, local: bool) -> None:
     """Draw the model's decoder means at z, or say that there is no such model."""
     ax.set(xlim=(0, 100), ylim=(0, 100))
-    file = stored_model(name, local=local)
+    file = models.stored(name, local=local)
     if file is None:
         note = f"no stored model\n{name}"
         ax.text(50, 50, note, ha="center", va="center", color="grey", fontsize="small")

@@ -14,10 +14,17 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from aevb import curves
+from aevb import curves, paths
 from aevb.experiments import Run, architecture
 from aevb.files import atomic, reading
 from aevb.networks import Model, load_replicate
+
+
+def stored(name: str, *, local: bool = True) -> Path | None:
+    """The file of a model of Figure 2: the published one or, where there is none, the local one."""
+    roots = [paths.published(), *([paths.local()] if local else [])]
+    files = (paths.model(root, "figure2", name) for root in roots)
+    return next((file for file in files if file.exists()), None)
 
 
 def write(target: Path, parameters: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:
