@@ -61,8 +61,9 @@ def begin(
     minibatch: int = MINIBATCH,
     stack: int = 1,
     products: Products = "float32",
+    by_hand: bool = True,
 ) -> Training:
-    """The library's own training loop, as `aevb run` uses it."""
+    """The library's own training loop, as `aevb run` uses it, or with gradients by autograd."""
     from aevb import experiments, runner
     from aevb.data import Dataset
 
@@ -72,27 +73,7 @@ def begin(
         nz=nz, n_hidden=n_hidden, minibatch=minibatch, warmup=0, products=products
     )
     runs = [replace(one, seed=seed) for seed in range(stack)]
-    return runner.start(runs, [0.01] * stack, dataset)
-
-
-def by_autograd(training: Training) -> Training:
-    """The same training with the readable form of its learner."""
-    from aevb.learners.aevb import AEVB
-    from aevb.learners.wake_sleep import WakeSleep
-
-    learner = training.learner
-    if isinstance(learner, WakeSleep):
-        encoder, decoder = learner.ascents["encoder"], learner.ascents["decoder"]
-        training.learner = WakeSleep(learner.model, encoder, decoder, learner.noise)
-    else:
-        training.learner = AEVB(learner.model, learner.ascents["both"], learner.noise)
-    return training
-
-
-def this_project(products: Products = "float32", autograd: bool = False) -> Train:
-    """This project: as it runs, or with its gradients left to autograd."""
-    training = begin(products=products)
-    return (by_autograd(training) if autograd else training).advance
+    return runner.start(runs, [0.01] * stack, dataset, by_hand=by_hand)
 
 
 def compiled(training: Training) -> Train:
@@ -387,9 +368,9 @@ def numpyro() -> Train:
 CONTENDERS: dict[str, Callable[[], Train]] = {
     "floor": floor,
     "floor, bfloat16": partial(floor, "bfloat16"),
-    "aevb": this_project,
-    "aevb, bfloat16": partial(this_project, products="bfloat16"),
-    "aevb, autograd": partial(this_project, autograd=True),
+    "aevb": lambda: begin().advance,
+    "aevb, bfloat16": lambda: begin(products="bfloat16").advance,
+    "aevb, autograd": lambda: begin(by_hand=False).advance,
     "aevb, compiled": lambda: compiled(begin()),
     "plain PyTorch": plain_pytorch,
     "pythae": pythae,

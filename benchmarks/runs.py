@@ -16,7 +16,6 @@ from itertools import takewhile
 
 import pandas as pd
 import torch
-from contenders import by_autograd
 from run import folder_name
 
 from aevb import curves, data, experiments, paths, provenance, runner
@@ -39,8 +38,10 @@ def measure(dataset: data.Name, algorithm: experiments.Algorithm) -> dict[str, o
     torch.set_num_threads(1)
     run = experiments.figure2_run(dataset, NZ[dataset], algorithm)
     images = data.load(dataset)
-    by_hand = runner.start([run], [0.01], images)
-    ways = {"by_hand": by_hand, "by_autograd": by_autograd(runner.start([run], [0.01], images))}
+    ways = {
+        name: runner.start([run], [0.01], images, by_hand=name == "by_hand")
+        for name in ("by_hand", "by_autograd")
+    }
     for training in ways.values():
         training.advance(run.warmup + 20)
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -49,7 +50,7 @@ def measure(dataset: data.Name, algorithm: experiments.Algorithm) -> dict[str, o
             times[name].append(seconds(partial(training.advance, UPDATES)))
     update = {name: statistics.median(found) / UPDATES for name, found in times.items()}
     evaluation = statistics.median(
-        seconds(lambda: runner.evaluate(by_hand, [run], images)) for _ in range(3)
+        seconds(lambda: runner.evaluate(ways["by_hand"], [run], images)) for _ in range(3)
     )
     end = experiments.end_of(run, "paper")
     evaluations = len(list(takewhile(lambda point: point <= end, log_points(run.minibatch))))

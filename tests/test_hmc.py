@@ -23,8 +23,7 @@ from aevb.networks import (
     Architecture,
     Initialisation,
     Model,
-    initial_parameters,
-    load_replicate,
+    initialised,
 )
 from aevb.randomness import Streams, generator
 
@@ -51,12 +50,9 @@ def quartic(z: Tensor) -> Tensor:
 
 
 def bernoulli_model(seeds: Sequence[int], n_pixels: int = 12) -> Model:
-    architecture = Architecture(n_pixels, 7, 3, "bernoulli")
-    model = Model([architecture] * len(seeds))
-    for r, seed in enumerate(seeds):
-        values = initial_parameters(architecture, Initialisation(std=0.5), generator(seed, "start"))
-        load_replicate(dict(model.named_parameters()), r, values)
-    return model
+    architectures = [Architecture(n_pixels, 7, 3, "bernoulli")] * len(seeds)
+    generators = [generator(seed, "start") for seed in seeds]
+    return initialised(architectures, Initialisation(std=0.5), generators)
 
 
 def images(rows: int, n_pixels: int = 12) -> Tensor:

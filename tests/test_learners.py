@@ -23,8 +23,7 @@ from aevb.networks import (
     Architecture,
     Initialisation,
     Model,
-    initial_parameters,
-    load_replicate,
+    initialised,
     parameter_shapes,
 )
 from aevb.optim import Ascent, Optimisation
@@ -54,11 +53,7 @@ def architecture(nz: int, likelihood: Likelihood) -> Architecture:
 def stack(seeds: Sequence[int], nz: Sequence[int], likelihood: Likelihood = "bernoulli") -> Model:
     """The paper's networks, small, with parameters that depend on each seed alone."""
     architectures = [architecture(n, likelihood) for n in nz]
-    model = Model(architectures)
-    for r, (seed, one) in enumerate(zip(seeds, architectures, strict=True)):
-        values = initial_parameters(one, ROUGH, generator(seed, "initialisation"))
-        load_replicate(dict(model.named_parameters()), r, values)
-    return model
+    return initialised(architectures, ROUGH, [generator(s, "initialisation") for s in seeds])
 
 
 def ascent(

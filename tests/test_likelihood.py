@@ -32,8 +32,7 @@ from aevb.networks import (
     Decoder,
     Initialisation,
     Model,
-    initial_parameters,
-    load_replicate,
+    initialised,
 )
 from aevb.randomness import Streams, generator
 
@@ -74,12 +73,9 @@ def linear(nz: int, rows: int = ROWS) -> tuple[Decoder, Tensor, Tensor]:
 
 
 def bernoulli(seeds: Sequence[int], nz: int = 3, pixels: int = 12) -> Model:
-    architecture = Architecture(pixels, 7, nz, "bernoulli")
-    model = Model([architecture] * len(seeds))
-    for r, seed in enumerate(seeds):
-        values = initial_parameters(architecture, Initialisation(std=1.0), generator(seed, "start"))
-        load_replicate(dict(model.named_parameters()), r, values)
-    return model.requires_grad_(False)
+    architectures = [Architecture(pixels, 7, nz, "bernoulli")] * len(seeds)
+    generators = [generator(seed, "start") for seed in seeds]
+    return initialised(architectures, Initialisation(std=1.0), generators).requires_grad_(False)
 
 
 def images(rows: int, pixels: int = 12) -> Tensor:

@@ -15,8 +15,7 @@ from aevb.networks import (
     Architecture,
     Initialisation,
     Model,
-    initial_parameters,
-    load_replicate,
+    initialised,
 )
 from aevb.optim import Ascent, Optimisation
 from aevb.randomness import Streams, generator
@@ -32,11 +31,8 @@ def noise(seeds: Sequence[int], nz: Sequence[int] | None = None) -> Streams:
 
 def stack(seeds: Sequence[int], nz: Sequence[int] | None = None) -> Model:
     architectures = [Architecture(PIXELS, 7, n, "bernoulli") for n in nz or [3] * len(seeds)]
-    model = Model(architectures)
-    for r, (seed, one) in enumerate(zip(seeds, architectures, strict=True)):
-        values = initial_parameters(one, Initialisation(std=0.5), generator(seed, "start"))
-        load_replicate(dict(model.named_parameters()), r, values)
-    return model
+    generators = [generator(seed, "start") for seed in seeds]
+    return initialised(architectures, Initialisation(std=0.5), generators)
 
 
 def decoder_of(model: Model | LinearModel) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from aevb import measures
 from aevb.data import Dataset
 from aevb.hmc import Joint
 from aevb.likelihood import appendix_d, importance_sampled, sample_posterior, starting_points
-from aevb.networks import Architecture, Initialisation, Model, initial_parameters, load_replicate
+from aevb.networks import Architecture, Initialisation, Model, initialised
 from aevb.randomness import Streams, generator
 
 REPLICATES, NZ = 2, 2
@@ -84,9 +84,7 @@ def test_marginal_likelihoods_are_of_the_first_1000_training_and_test_points(
 
 def test_likelihoods_are_read_by_appendix_d_with_the_papers_settings() -> None:
     architecture, pixels = Architecture(12, 7, NZ, "bernoulli"), torch.rand(40, 12)
-    small = Model([architecture])
-    values = initial_parameters(architecture, Initialisation(std=1.0), generator(0, "start"))
-    load_replicate(dict(small.named_parameters()), 0, values)
+    small = initialised([architecture], Initialisation(std=1.0), [generator(0, "start")])
     small.requires_grad_(False)
     mnist = Dataset("mnist", pixels[:20], pixels[:0], pixels[20:], (3, 4))
 

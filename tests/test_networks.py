@@ -15,6 +15,7 @@ from aevb.networks import (
     Initialisation,
     Model,
     initial_parameters,
+    initialised,
     load_replicate,
     parameter_shapes,
 )
@@ -36,12 +37,8 @@ def stack(
     architectures = [
         replace(small(n, likelihood), log_variance_factor=log_variance_factor) for n in nz
     ]
-    model = Model(architectures)
-    for r, architecture in enumerate(architectures):
-        seed = generator(first_seed + r, "initialisation")
-        values = initial_parameters(architecture, ROUGH, seed)
-        load_replicate(dict(model.named_parameters()), r, values)
-    return model
+    generators = [generator(first_seed + r, "initialisation") for r in range(len(nz))]
+    return initialised(architectures, ROUGH, generators)
 
 
 def images(rows: int, pixels: int = 12, seed: int = 0) -> Tensor:
@@ -71,12 +68,7 @@ def test_encoder_is_the_formula_of_appendix_c2(likelihood: Likelihood, factor: f
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_deeper_layers_are_tanh_layers_of_the_same_width(likelihood: Likelihood) -> None:
     architecture = replace(small(3, likelihood), hidden_layers=3)
-    model = Model([architecture])
-    load_replicate(
-        dict(model.named_parameters()),
-        0,
-        initial_parameters(architecture, ROUGH, generator(0, "i")),
-    )
+    model = initialised([architecture], ROUGH, [generator(0, "i")])
     p, x = parameters_by_formula(model, 0), images(5)
     h, z = x.double(), torch.randn(5, 3, generator=generator(0, "z"))
     for layer in ("hidden", "deeper.0", "deeper.1"):
@@ -269,9 +261,7 @@ def test_a_variance_of_one_hundredth_would_start_the_bound_far_lower() -> None:
 
 @torch.no_grad()
 def initial_bound(architecture: Architecture, initialisation: Initialisation) -> float:
-    model = Model([architecture])
-    values = initial_parameters(architecture, initialisation, generator(0, "initialisation"))
-    load_replicate(dict(model.named_parameters()), 0, values)
+    model = initialised([architecture], initialisation, [generator(0, "initialisation")])
     # As much ink as on MNIST, a fifth of the pixels, grey at random.
     x = torch.clamp(images(200, 784) - 0.62, min=0) / 0.38
     noise = Streams([generator(0, "noise")], [architecture.nz])

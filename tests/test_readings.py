@@ -23,16 +23,14 @@ from aevb.likelihood import (
     sample_posterior,
     starting_points,
 )
-from aevb.networks import Architecture, Initialisation, Model, initial_parameters, load_replicate
+from aevb.networks import Architecture, Initialisation, Model, initialised
 from aevb.randomness import Streams, generator
 
 
 def small_model() -> Model:
     """A decoder of 12 pixels with weights large enough to say something."""
     architecture = Architecture(12, 7, 3, "bernoulli")
-    model = Model([architecture])
-    values = initial_parameters(architecture, Initialisation(std=1.0), generator(0, "start"))
-    load_replicate(dict(model.named_parameters()), 0, values)
+    model = initialised([architecture], Initialisation(std=1.0), [generator(0, "start")])
     return model.requires_grad_(False)
 
 

@@ -203,6 +203,19 @@ def initial_parameters(
     }
 
 
+def initialised(
+    architectures: Sequence[Architecture],
+    initialisation: Initialisation,
+    generators: Sequence[torch.Generator],
+) -> Model:
+    """A stack of runs before its first update, each drawn from a generator of its own."""
+    model = Model(architectures)
+    for r, (one, generator) in enumerate(zip(architectures, generators, strict=True)):
+        values = initial_parameters(one, initialisation, generator)
+        load_replicate(dict(model.named_parameters()), r, values)
+    return model
+
+
 def parameter_shapes(architecture: Architecture) -> dict[str, torch.Size]:
     """Shapes of the parameters of one run, without the replicate axis, by name."""
     with torch.device("meta"):

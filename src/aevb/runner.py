@@ -28,12 +28,7 @@ from aevb.learners import Learner
 from aevb.learners.aevb import AEVB
 from aevb.learners.mcem import MCEM
 from aevb.learners.wake_sleep import WakeSleep
-from aevb.networks import (
-    Initialisation,
-    Model,
-    initial_parameters,
-    load_replicate,
-)
+from aevb.networks import Initialisation, initialised
 from aevb.optim import Ascent, Optimisation
 from aevb.randomness import Streams, generator
 from aevb.train import Row, State, Training, last_log_point, precision_of, train
@@ -56,17 +51,20 @@ def start(
     step_sizes: Sequence[float],
     dataset: Dataset,
     device: torch.device = CPU,
+    *,
+    by_hand: bool = True,
 ) -> Training:
     """A stack of runs before its first update.
 
-    The runs may differ in seed and Nz alone.
+    The runs may differ in seed and Nz alone. Without `by_hand` their gradients are autograd's, not
+    those of `backprop`.
 
     Raises:
         ConfigurationError: if the data set has pixels of another kind than the runs ask for, or
             fewer training points; if MCEM is to take minibatches.
     """
     one = runs[0]
-    plain = one.hidden_layers == 1
+    by_hand = by_hand and one.hidden_layers == 1
     if dataset.pixels != one.pixels:
         raise ConfigurationError(
             f"{one.name} is a run on {one.pixels} pixels; expected those, got {dataset.name} with "
@@ -84,16 +82,11 @@ def start(
             f"{len(points)}"
         )
     architectures = [architecture(run, dataset.train.shape[1]) for run in runs]
-    model = Model(architectures)
-    for r, run in enumerate(runs):
-        initialisation = Initialisation(
-            run.init_std, run.init_encoder_log_variance_std, run.init_decoder_output_bias_std
-        )
-        parameters = initial_parameters(
-            architectures[r], initialisation, generator(run.seed, "initialisation")
-        )
-        load_replicate(dict(model.named_parameters()), r, parameters)
-    model.to(device)
+    initialisation = Initialisation(
+        one.init_std, one.init_encoder_log_variance_std, one.init_decoder_output_bias_std
+    )
+    seeds = [generator(run.seed, "initialisation") for run in runs]
+    model = initialised(architectures, initialisation, seeds).to(device)
 
     def streams(purpose: str) -> Streams:
         return Streams(
@@ -112,7 +105,7 @@ def start(
     if one.algorithm == "mcem":
         learner = MCEM(model, ascent("decoder"), streams("noise"), len(points))
     elif one.algorithm == "wake-sleep":
-        learner = (BackpropWakeSleep if plain else WakeSleep)(
+        learner = (BackpropWakeSleep if by_hand else WakeSleep)(
             model,
             ascent("encoder"),
             ascent("decoder"),
@@ -120,7 +113,7 @@ def start(
             sleep_first=one.sleep_first,
             clip_dreams=one.clip_dreams,
         )
-    elif plain and one.n_samples == 1 and one.estimator == "B":
+    elif by_hand and one.n_samples == 1 and one.estimator == "B":
         learner = BackpropAEVB(model, ascent(""), streams("noise"))
     else:
         learner = AEVB(
