@@ -27,8 +27,8 @@ BIN       := $(or $(patsubst %/aevb,%,$(CONDA)),.venv/bin)
 READY     := $(or $(CONDA),$(BIN)/.ready)
 AEVB      := $(BIN)/aevb
 CHAPTERS  := $(wildcard book/chapters/*.md)
-# With AEVB_LOCAL set, as reproduce does, chapters also show the runs of this machine. They are then
-# executed aside, and the book is built with them in the place of the published ones.
+# With AEVB_LOCAL set to a seed, as reproduce does, chapters also show the runs of this machine.
+# They are then executed aside, and the book is built with them in the place of the published ones.
 PAGES     := $(if $(AEVB_LOCAL),results/local/notebooks,book/notebooks)
 NOTEBOOKS := $(CHAPTERS:book/chapters/%.md=$(PAGES)/%.ipynb)
 LIBRARY   := $(shell find src/aevb -name '*.py')
@@ -50,8 +50,8 @@ help: ## list the targets
 
 reproduce: train ## all of it, from nothing to the book
 	+@$(MAKE) --no-print-directory figures
-	+@AEVB_LOCAL=1 $(MAKE) --no-print-directory chapters
-	+@AEVB_LOCAL=1 $(MAKE) --no-print-directory book
+	+@AEVB_LOCAL=$(SEED) $(MAKE) --no-print-directory chapters
+	+@AEVB_LOCAL=$(SEED) $(MAKE) --no-print-directory book
 	@$(AEVB) compare --budget $(BUDGET) --seed $(SEED)
 
 env: $(READY) ## create the Python environment in .venv

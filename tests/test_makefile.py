@@ -18,7 +18,9 @@ case "$1" in
           done ;;
     run) case "$BROKEN" in "$2") exit 1 ;; esac
          echo "$4" > "reached-$2" ;;
-    book/build.py) case "$2" in execute) mkdir -p "$(dirname "$4")" && touch "$4" ;; esac ;;
+    book/build.py) case "$2" in
+        execute) mkdir -p "$(dirname "$4")"; echo "$AEVB_LOCAL" > "$4" ;;
+        esac ;;
     compare) test -z "$UNLIKE" ;;
 esac
 """
@@ -82,21 +84,24 @@ def test_help_lists_every_documented_target(project: Path) -> None:
     assert calls(project) == []
 
 
-def test_reproduce_goes_from_data_to_the_table(project: Path) -> None:
-    result = make(project, "reproduce", "BUDGET=1e7", "JOBS=1")
+@pytest.mark.parametrize("seed", ["0", "3"])
+def test_reproduce_goes_from_data_to_the_table(project: Path, seed: str) -> None:
+    result = make(project, "reproduce", "BUDGET=1e7", "JOBS=1", f"SEED={seed}")
     assert result.returncode == 0, result.stderr
     made = calls(project)
     assert made == [
         "aevb data",
-        "aevb runs --seed 0 --available --short-of 1e7",
+        f"aevb runs --seed {seed} --available --short-of 1e7",
         "aevb run a-run --budget 1e7",
         "aevb run another-run --budget 1e7",
         "aevb figures",
         "python book/build.py execute book/chapters/a-chapter.md "
         "results/local/notebooks/a-chapter.ipynb",
         "python book/build.py html --notebooks results/local/notebooks",
-        "aevb compare --budget 1e7 --seed 0",
+        f"aevb compare --budget 1e7 --seed {seed}",
     ]
+    executed = project / "results" / "local" / "notebooks" / "a-chapter.ipynb"
+    assert executed.read_text() == f"{seed}\n"
 
 
 def test_reproduce_fails_where_a_run_is_not_the_published_one(project: Path) -> None:
@@ -123,7 +128,7 @@ def test_a_chapter_is_executed_again_where_results_are_newer(project: Path) -> N
         return [call.split()[4].split("/", 1)[1] for call in calls(project)]
 
     (project / "book" / "chapters" / "figure2.md").touch()
-    for environment in ({}, {"AEVB_LOCAL": "1"}):
+    for environment in ({}, {"AEVB_LOCAL": "0"}):
         make(project, "chapters", **environment)
     assert len(calls(project)) == 4
     both = ["notebooks/a-chapter.ipynb", "notebooks/figure2.ipynb"]
