@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from aevb import curves, paths
+from aevb import compare, curves, experiments, paths
 from aevb.files import atomic
 
 
@@ -66,18 +66,18 @@ def test_values_are_interpolated_in_log_samples_and_not_beyond_the_curve() -> No
 
 def test_the_papers_curves_end_where_its_figure_shows() -> None:
     """The right-hand edge of Figure 2 as read off its panels, to their printed precision."""
-    paper = curves.paper_figure("figure2")
     end = {"mnist": 2.5e8, "freyface": 1e8}
-    for (dataset, nz, algorithm, split), bound in {
-        ("mnist", 3, "aevb", "train"): -128.1,
-        ("mnist", 20, "aevb", "test"): -99.5,
-        ("mnist", 200, "wake-sleep", "test"): -103.7,
-        ("freyface", 10, "aevb", "train"): 1462.6,
-        ("freyface", 2, "wake-sleep", "test"): 569.1,
+    for (name, split), bound in {
+        ("mnist-nz3-aevb-seed0", "train"): -128.1,
+        ("mnist-nz20-aevb-seed0", "test"): -99.5,
+        ("mnist-nz200-wake-sleep-seed0", "test"): -103.7,
+        ("freyface-nz10-aevb-seed0", "train"): 1462.6,
+        ("freyface-nz2-wake-sleep-seed0", "test"): 569.1,
     }.items():
-        curve = curves.paper_curve(paper, dataset=dataset, nz=nz, algorithm=algorithm, split=split)
+        run = experiments.parse(name)
+        curve = compare.paper_curve(run, split)
         assert curve.samples.is_monotonic_increasing
-        last = min(end[dataset], curve.samples.max())
+        last = min(end[run.dataset], curve.samples.max())
         assert curves.value_at(last, curve, "lower_bound") == pytest.approx(bound, abs=0.5)
 
 

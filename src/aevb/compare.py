@@ -71,7 +71,10 @@ def paper_curve(run: experiments.Run, split: str) -> pd.DataFrame:
     figure = "figure3" if run.n_train else "figure2"
     names = {"figure2": ("dataset", "nz", "algorithm"), "figure3": ("n_train", "algorithm")}
     identity = {name: getattr(run, name) for name in names[figure]}
-    return curves.paper_curve(curves.paper_figure(figure), **identity, split=split)
+    paper = curves.paper_figure(figure)
+    for column, value in {**identity, "split": split}.items():
+        paper = paper[paper[column] == value]
+    return paper.sort_values("samples")
 
 
 def splits(run: experiments.Run) -> dict[str, tuple[str, str]]:

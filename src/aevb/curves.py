@@ -111,18 +111,6 @@ def _never_changing(source: Path) -> pd.DataFrame:
     return pd.read_csv(source)
 
 
-def paper_curve(paper: pd.DataFrame, **which: object) -> pd.DataFrame:
-    """One curve of `paper_figure`, in the order of `samples`.
-
-    Args:
-        paper: all curves of the figure.
-        which: the value of every column that tells curves apart, such as `algorithm="aevb"`.
-    """
-    for column, value in which.items():
-        paper = paper[paper[column] == value]
-    return paper.sort_values("samples")
-
-
 def value_at(samples: float, curve: pd.DataFrame, column: str, *, leap: float = math.inf) -> float:
     """A curve's value at `samples`, linear in log10(samples).
 
