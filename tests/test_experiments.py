@@ -117,10 +117,14 @@ def test_other_settings_cannot_take_the_place_of_a_curve_of_the_paper() -> None:
     with pytest.raises(ConfigurationError, match="--study"):
         experiments.parse("mnist-nz20-aevb-seed0", settings=["optimiser=adam"])
     for study in ("figure2", "figure3"):
-        with pytest.raises(ConfigurationError, match=f"{study} holds runs as the paper's alone"):
+        with pytest.raises(ConfigurationError, match=f"{study} holds the runs of the paper's"):
             experiments.parse("mnist-nz20-aevb-seed0", study, ["optimiser=adam"])
-    with pytest.raises(ConfigurationError, match="figure2 holds runs as the paper's alone"):
+    with pytest.raises(ConfigurationError, match="figure2 holds the runs of the paper's"):
         experiments.parse("n1000-aevb-seed0", "figure2")
+    for name in ("mnist-nz7-aevb-seed0", "n2000-aevb-seed0", "mnist-nz2-mcem-seed0"):
+        with pytest.raises(ConfigurationError, match="the paper's figure alone"):
+            experiments.parse(name)
+        assert experiments.parse(name, "other").name == name
     assert experiments.parse("n1000-aevb-seed0", "figure3") == experiments.figure3_run(1000, "aevb")
 
 
@@ -171,7 +175,7 @@ def test_budgets() -> None:
         (replace(experiments.figure3_run(1000, "aevb"), study="other", nz=5), "cannot set nz"),
         (
             Run(study="figure2", dataset="mnist", prior=0.0),
-            "figure2 holds runs as the paper's alone",
+            "figure2 holds the runs of the paper's figure alone",
         ),
     ],
 )

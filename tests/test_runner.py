@@ -388,6 +388,13 @@ def test_a_checkpoint_that_is_damaged_is_named(
         runner.run_to([TINY], 200, dataset)
 
 
+def test_an_algorithm_without_its_line_trains_no_other(dataset: Dataset) -> None:
+    run = replace(TINY, seed=1)
+    object.__setattr__(run, "algorithm", "another")  # which Run would refuse
+    with pytest.raises(ConfigurationError, match="another has no learner"):
+        runner.start([run], [0.1], dataset)
+
+
 def test_a_checkpoint_of_an_older_version_is_named(project: Path, dataset: Dataset) -> None:
     runner.run_to([TINY], 100, dataset)
     with edited_checkpoint(TINY) as content:

@@ -250,9 +250,8 @@ def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> 
             "algorithm and seed"
         )
     try:
-        papers = _paper_run(name)
         own = values if study is None else {"study": study, **values}
-        run = TypeAdapter(Run).validate_python(asdict(papers) | own)
+        run = TypeAdapter(Run).validate_python(asdict(_paper_run(name)) | own)
     except ValidationError as error:
         problems = "; ".join(
             ".".join(map(str, e["loc"]))
@@ -261,10 +260,10 @@ def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> 
             for e in error.errors()
         )
         raise ConfigurationError(f"{name}: {problems}") from None
-    if run.study in RUNS and (run != papers or run.algorithm not in ALGORITHMS[run.study]):
+    if run.study in RUNS and run not in RUNS[run.study](run.seed):
         raise ConfigurationError(
-            f"{name}: the study {run.study} holds runs as the paper's alone; those with other "
-            "settings or algorithms need a --study of their own"
+            f"{name}: the study {run.study} holds the runs of the paper's figure alone; those with "
+            "other settings, algorithms, data or nz need a --study of their own"
         )
     return run
 

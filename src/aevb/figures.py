@@ -269,7 +269,7 @@ FIGURE4: dict[str, tuple[str, int]] = {
     "freyface-nz2-aevb-seed0": ("(a) Frey Face", 10),
     "mnist-nz2-aevb-seed0": ("(b) MNIST", 20),
 }
-FIGURE5 = tuple(f"mnist-nz{nz}-aevb-seed0" for nz in (2, 5, 10, 20))
+FIGURE5 = {f"mnist-nz{nz}-aevb-seed0": nz for nz in (2, 5, 10, 20)}
 INK = {"mnist": "gray_r", "freyface": "gray"}
 
 
@@ -350,8 +350,7 @@ def figure5(*, local: bool = True) -> Figure:
     side = 10 * data.IMAGE_SHAPE["mnist"][0]
     margins = {"left": 6, "gap": 40, "top": 40, "right": 6, "bottom": 6}
     figure, axes = _panels([2 * side] * 2, 2 * side, rows=2, **margins)
-    for ax, name in zip(axes, FIGURE5, strict=True):
-        nz = experiments.parse(name).nz
+    for ax, (name, nz) in zip(axes, FIGURE5.items(), strict=True):
         ax.set_title(f"$N_\\mathbf{{z}}={nz}$")
         ax.set(xticks=(), yticks=())
         _show(ax, name, prior_samples(100, nz), 10, local)

@@ -39,7 +39,8 @@ def publish(
         found = sorted(paths.curves(paths.local(), study).glob("*.csv"))
         if not found:
             raise FileNotFoundError(
-                f"no curve of {study} in {paths.local()}; `make train` makes those of the figures"
+                f"no curve of {study} in {paths.local()}; `make train` makes those of the figures, "
+                f"`aevb run <name> --study {study}` others"
             )
         for source in found:
             target = paths.curve(paths.published(), study, source.stem)

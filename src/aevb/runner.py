@@ -61,7 +61,7 @@ def start(
 
     Raises:
         ConfigurationError: if the data set has pixels of another kind than the runs ask for, or
-            fewer training points; if MCEM is to take minibatches.
+            fewer training points; if MCEM is to take minibatches; if the algorithm has no learner.
     """
     one = runs[0]
     by_hand = by_hand and one.hidden_layers == 1
@@ -79,7 +79,7 @@ def start(
     if one.algorithm == "mcem" and one.minibatch != len(points):
         raise ConfigurationError(
             f"minibatch is {one.minibatch}: mcem takes all training points at once, expected "
-            f"{len(points)}"
+            f"--set minibatch={len(points)}"
         )
     architectures = [architecture(run, dataset.train.shape[1]) for run in runs]
     initialisation = Initialisation(
@@ -113,16 +113,19 @@ def start(
             sleep_first=one.sleep_first,
             clip_dreams=one.clip_dreams,
         )
-    elif by_hand and one.n_samples == 1 and one.estimator == "B":
-        learner = BackpropAEVB(model, ascent(""), streams("noise"))
+    elif one.algorithm == "aevb":
+        if by_hand and one.n_samples == 1 and one.estimator == "B":
+            learner = BackpropAEVB(model, ascent(""), streams("noise"))
+        else:
+            learner = AEVB(
+                model,
+                ascent(""),
+                streams("noise"),
+                n_samples=one.n_samples,
+                estimator=one.estimator,
+            )
     else:
-        learner = AEVB(
-            model,
-            ascent(""),
-            streams("noise"),
-            n_samples=one.n_samples,
-            estimator=one.estimator,
-        )
+        raise ConfigurationError(f"{one.algorithm} has no learner: add its line to {__file__}")
     return Training(
         learner,
         architectures,
