@@ -265,6 +265,22 @@ def test_the_readme_says_what_reproduced() -> None:
     assert len(behind) == 24
     said = f"every seed in every panel is {-max(behind):.0f} to {-min(behind):.0f} nats below"
     assert said in readme
+    missed, falls = [], []
+    for nz in (10, 20):
+        run = experiments.figure2_run("freyface", nz, "aevb", 1)
+        curve = curves.read(paths.curve(paths.published(), "figure2", run.name))
+        falls.append(1 - curve.test.iloc[-1] / curve.test.max())
+        for split, column in curves.COLUMNS["figure2"].items():
+            theirs = paper_value(run, split, 1e8)
+            gap = curves.value_at(1e8, curve, column) - theirs
+            missed += [(-gap, split)] * (abs(gap) > 0.02 * theirs)
+    (less, first), (more, second) = sorted(missed)
+    assert f"miss the 2 %, by {less:.0f} nats on {first} and {more:.0f} on {second}" in readme
+    paper = paper_value(run, "test", 2.51e8) / compare.paper_curve(run, "test").lower_bound.max()
+    assert (
+        f"by {falls[0]:.1%} from its highest value to 251 million samples; with twenty it has "
+        f"fallen by {falls[1]:.1%} there, the paper's by {1 - paper:.0%}"
+    ).replace("%", " %") in readme
     frey5 = experiments.figure2_run("freyface", 5, "aevb")
     ends = [
         curves.read(paths.curve(paths.published(), study, f"freyface-nz5-aevb-seed{seed}"))
