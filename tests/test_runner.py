@@ -192,7 +192,7 @@ def test_a_run_trains_on_its_own_data_set_and_under_its_own_name(
 
 def test_mcem_takes_no_minibatches(dataset: Dataset) -> None:
     run = replace(experiments.figure3_run(80, "mcem"), minibatch=10)
-    with pytest.raises(ConfigurationError, match="expected 80"):
+    with pytest.raises(ConfigurationError, match="expected --set minibatch=80"):
         runner.start([run], [0.01], dataset)
 
 
