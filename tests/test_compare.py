@@ -249,6 +249,10 @@ def test_the_readme_says_what_reproduced() -> None:
         f"by {-small[-1]:.1f} to {-small[1]:.1f} nats and one (wake-sleep, Nz = 200) by "
         f"{-small[0]:.0f}; all {len(large)} with 0.02 are within {max(map(abs, large)):.1f} nats"
     ) in readme
+    unsaid = (paths.root() / "book" / "notebooks" / "unsaid.ipynb").read_text()
+    for_either = "MNIST, AEVB: 0 for 0.01, 4 for 0.02; MNIST, wake-sleep: 1 for 0.01, 3 for 0.02"
+    assert for_either in unsaid
+    assert "speak for 0.02 in seven panels and for 0.01 in one" in readme
     strong = "freyface-nz10-wake-sleep-seed0"
     held = curves.read(paths.curve(paths.published(), "prior-16", strong))
     assert held.samples.max() == 1e8

@@ -10,6 +10,8 @@ from aevb import curves, models, paths, publishing
 from aevb.experiments import ConfigurationError
 from aevb.files import DamagedFileError
 
+pytestmark = pytest.mark.usefixtures("project")
+
 SETTINGS = {"study": "study", "prior": 1.0}
 
 
@@ -26,12 +28,6 @@ def export(name: str, samples: int, value: float) -> Path:
     target = paths.model(paths.local(), "study", name)
     models.write(target, {"weight": torch.tensor([value])}, {"samples": samples})
     return target
-
-
-@pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "results" / "paper").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
 
 
 def test_publishing_never_shortens_a_curve() -> None:

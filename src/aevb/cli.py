@@ -232,7 +232,7 @@ def draw_figures(
     ] = False,
 ) -> None:
     """Draw every figure from curve files and models, as SVG and PNG, into results/local/figures."""
-    from aevb import figures  # here, since it takes Matplotlib with it, which no other needs
+    from aevb import figures  # here: it takes Matplotlib along, no other command does
 
     for file in figures.draw_all(local=not published):
         print(file.relative_to(paths.root()))

@@ -42,8 +42,8 @@ def manifest(source: Path) -> dict[str, Any]:
         FileNotFoundError: naming the file and what gives it.
         DamagedFileError: the same, where it cannot be read.
     """
-    with _opened(source) as file:
-        return json.loads(file.metadata()["manifest"])  # type: ignore[no-any-return]
+    with _opened(source) as (_, found):
+        return found
 
 
 def read(source: Path) -> tuple[Model, dict[str, Any]]:
@@ -53,8 +53,7 @@ def read(source: Path) -> tuple[Model, dict[str, Any]]:
         FileNotFoundError: naming the file and what gives it.
         DamagedFileError: the same, where it cannot be read.
     """
-    made_by = manifest(source)
-    with _opened(source) as file:
+    with _opened(source) as (file, made_by):
         parameters = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     run = TypeAdapter(Run).validate_python(made_by["configuration"])
     model = Model([architecture(run, len(parameters["encoder.hidden.weight"]))])
@@ -63,9 +62,10 @@ def read(source: Path) -> tuple[Model, dict[str, Any]]:
 
 
 @contextmanager
-def _opened(source: Path) -> Iterator[Any]:
+def _opened(source: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The tensors of a model's file, and its manifest."""
     remedy = curves.remedy("export", source)
     if not source.exists():
         raise FileNotFoundError(f"no model at {source}: {remedy}")
     with reading(source, remedy), safe_open(source, "pt") as file:
-        yield file
+        yield file, json.loads(file.metadata()["manifest"])

@@ -47,14 +47,14 @@ def publish(
             manifest = _checked(source, study)
             ends = manifest["samples"]
             if target.exists():
-                goes_to = curves.read_manifest(target)["samples"]
-                if ends < goes_to:
+                published = curves.read_manifest(target)
+                if ends < (goes_to := published["samples"]):
                     report(
                         f"{source.stem} is left: it ends at {ends:,} samples, not at {goes_to:,}"
                     )
                     continue
-                _may_replace(source, target)
-                if first := curves.read_manifest(target).get(FIRST):
+                _may_replace(source, manifest, target, published)
+                if first := published.get(FIRST):
                     manifest[FIRST] = first
             copies = {source: target}
             model = paths.model(paths.local(), study, source.stem)
@@ -89,9 +89,10 @@ def _checked(source: Path, study: str) -> dict[str, Any]:
     return manifest
 
 
-def _may_replace(source: Path, target: Path) -> None:
+def _may_replace(
+    source: Path, ours: dict[str, Any], target: Path, published: dict[str, Any]
+) -> None:
     """Refuse a curve with other settings, or fewer columns, than the published one."""
-    ours, published = (curves.read_manifest(file) for file in (source, target))
     if ours["configuration"] != published["configuration"]:
         raise ConfigurationError(
             f"{target} has other settings than {source}: expected the configuration "
