@@ -65,11 +65,10 @@ def test_every_processor_has_a_folder(processor: str, folder: str) -> None:
     assert importlib.import_module("run").folder_name(processor) == folder
 
 
-def test_products_that_the_processor_lacks_are_not_measured(
+def test_products_that_the_processor_lacks_have_no_parts(
     monkeypatch: pytest.MonkeyPatch, contenders: Any
 ) -> None:
     run = importlib.import_module("run")
-    monkeypatch.setattr(run, "repetition", lambda *_: {"speed": 10.0, "mebibytes": 1.0})
     monkeypatch.setattr(run, "UPDATES", 1)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     for precision, measured in (("float32", {"float32"}), ("bfloat16", {"float32", "bfloat16"})):
@@ -77,10 +76,20 @@ def test_products_that_the_processor_lacks_are_not_measured(
             run, "precision_of", lambda asked, _, p=precision: p if asked == "bfloat16" else asked
         )
         assert set(run.parts().products) == measured
-        named = set(run.compare().contender)
-        assert (
-            ("aevb, bfloat16" in named) == ("floor, bfloat16" in named) == ("bfloat16" in measured)
-        )
+
+
+def test_what_has_to_be_compiled_is_measured_where_a_compiler_is(
+    monkeypatch: pytest.MonkeyPatch, contenders: Any
+) -> None:
+    run = importlib.import_module("run")
+    monkeypatch.setattr(run, "repetition", lambda *_: {"speed": 10.0, "mebibytes": 1.0})
+    for found in ("/usr/bin/g++", None):
+        monkeypatch.setattr(run.shutil, "which", lambda _, f=found: f)
+        table = run.compare()
+        left_out = set() if found else {"aevb, compiled"}
+        assert set(contenders.CONTENDERS) - set(table.contender) == left_out
+        of_floor = table.set_index("contender").share_of_floor
+        assert (of_floor == 1).all()
 
 
 @pytest.mark.data("mnist")
