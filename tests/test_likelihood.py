@@ -231,8 +231,10 @@ def test_mispaired_rows_read_the_later_half_of_the_images() -> None:
 def test_the_papers_estimator_needs_more_samples_than_twice_the_dimensions(
     estimator: Callable[[Samples], Tensor],
 ) -> None:
-    with pytest.raises(ValueError, match="at least 8 samples of 3 dimensions, not 3"):
-        estimator(Samples(torch.zeros(3, 1, 2, 3), torch.zeros(3, 1, 2)))
+    with pytest.raises(ValueError, match="at least 8 samples of 3 dimensions, not 7"):
+        estimator(Samples(torch.zeros(7, 1, 2, 3), torch.zeros(7, 1, 2)))
+    with pytest.raises(ValueError, match="at least 4 samples of 1 dimensions, not 3"):
+        estimator(Samples(torch.zeros(3, 1, 2, 1), torch.zeros(3, 1, 2)))
 
 
 @pytest.mark.parametrize("bandwidth", ["scott", "held-out"])

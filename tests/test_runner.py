@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
@@ -657,6 +657,34 @@ def test_an_exported_model_of_a_stopped_run_says_where_it_stands(
     stands = torch.load(paths.checkpoint(TINY.study, TINY.name), weights_only=True)["training"]
     model = runner.export(TINY)
     assert models.manifest(model)["samples"] == stands["samples"]
+
+
+def test_a_model_is_not_exported_under_the_manifest_of_a_lost_checkpoint(
+    project: Path, dataset: Dataset
+) -> None:
+    runner.run_to([TINY], 100, dataset)
+    older = paths.checkpoint(TINY.study, TINY.name).read_bytes()
+    runner.run_to([TINY], 1000, dataset)
+    paths.checkpoint(TINY.study, TINY.name).write_bytes(older)
+    with pytest.raises(ConfigurationError, match=r"one was lost\. Continue .* `aevb run "):
+        runner.export(TINY)
+    assert not paths.model(paths.local(), TINY.study, TINY.name).exists()
+
+
+@pytest.mark.parametrize("algorithm", get_args(experiments.Algorithm))
+def test_every_parameter_is_moved_by_exactly_one_ascent(
+    algorithm: experiments.Algorithm, dataset: Dataset
+) -> None:
+    whole: dict[str, Any] = {"minibatch": len(dataset.train), "measure": "marginal_loglik"}
+    run = replace(TINY, algorithm=algorithm, **(whole if algorithm == "mcem" else {}))
+    training = runner.start([run], [0.01], dataset)
+    names = [n for one in training.learner.ascents.values() for n in one.parameters]
+    climbs = [
+        name
+        for name, _ in training.learner.model.named_parameters()
+        if algorithm != "mcem" or name.startswith("decoder")
+    ]
+    assert sorted(names) == sorted(climbs)
 
 
 def test_a_checkpoint_of_other_settings_is_not_continued(project: Path, dataset: Dataset) -> None:

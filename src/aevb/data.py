@@ -265,7 +265,7 @@ def _user_paths(file: _File) -> list[Path]:
     user = paths.root() / Path(named).expanduser()
     if not user.is_dir():
         raise WrongFileError(
-            f"AEVB_DATA names {named}, which is no directory. Set it to a directory that holds "
+            f"AEVB_DATA names {user}, which is no directory. Set it to a directory that holds "
             "the data files, or unset it and run `aevb data` to download them."
         )
     return [user / file.name, user / "MNIST" / "raw" / file.name]

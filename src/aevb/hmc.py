@@ -88,7 +88,8 @@ def log_likelihood_gradients(
         with torch.no_grad():
             error = x - p_x.mean
         return torch.autograd.grad(p_x.logits, inputs, error)
-    return torch.autograd.grad(p_x.log_prob(x).sum(), inputs)
+    with torch.enable_grad():
+        return torch.autograd.grad(p_x.log_prob(x).sum(), inputs)
 
 
 class Joint:

@@ -114,7 +114,7 @@ def appendix_d(samples: Samples, bandwidth: Bandwidth = "scott") -> Tensor:
     is what comes out when q(z) and p(x, z) are not taken at the same z.
 
     Args:
-        samples: from `sample_posterior`, at least 4, and more than 2 nz.
+        samples: from `sample_posterior`, at least 4 and at least 2 nz + 2.
         bandwidth: of the kernels, see `kernel_density`.
 
     Returns:
@@ -144,14 +144,14 @@ def mispaired_rows(samples: Samples, bandwidth: Bandwidth = "scott") -> Tensor:
     (rows + i) // 2, if the samples are even in number. It reads about a nat low beside that.
 
     Args:
-        samples: from `sample_posterior`, at least 4.
+        samples: from `sample_posterior`, at least 4 and at least 2 nz + 2.
         bandwidth: of the kernels, see `kernel_density`.
 
     Returns:
         What stands for log p(x), `(replicates, rows)`, nats. For one image it is `appendix_d`.
 
     Raises:
-        ValueError: with fewer than 4 samples, as `appendix_d`.
+        ValueError: with fewer samples than that, as `appendix_d`.
     """
     n, replicates, rows, _ = samples.z.shape
     half = n // 2

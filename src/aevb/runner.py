@@ -228,7 +228,7 @@ def select_step_sizes(
         finite = {step: score for step, score in of_run.items() if math.isfinite(score)}
         if not finite:
             raise ConfigurationError(
-                f"{run.name}: the bound is not finite after {end:,} samples at any of the step "
+                f"{run.name}: the objective is not finite after {end:,} samples at any of the step "
                 f"sizes {', '.join(map(str, run.step_sizes))}; expected one at least: try smaller "
                 "ones, with --set step_sizes and a --study of their own"
             )
@@ -409,6 +409,8 @@ def export(run: Run) -> Path:
 
     Raises:
         FileNotFoundError: if the run has no checkpoint on this machine, or no log point yet.
+        ConfigurationError: if its curve goes further than the checkpoint: then the manifest is of
+            another training than the parameters.
     """
     checkpoint, curve = _load_checkpoint(run), paths.curve(paths.local(), run.study, run.name)
     if checkpoint is None:
@@ -416,8 +418,14 @@ def export(run: Run) -> Path:
         raise FileNotFoundError(f"{run.name} has no checkpoint here; `{makes}` makes it")
     target = paths.model(paths.local(), run.study, run.name)
     state: State = checkpoint["training"]  # a run that was stopped is past its last log point
-    manifest = curves.read_manifest(curve) | {"samples": state["samples"]}
-    models.write(target, state["parameters"], manifest)
+    manifest = curves.read_manifest(curve)
+    if manifest["samples"] > state["samples"]:
+        makes = command(run, manifest["samples"])
+        raise ConfigurationError(
+            f"{curve} goes to {manifest['samples']:,} samples, and the checkpoint of {run.name} "
+            f"stands at {state['samples']:,}: one was lost. Continue the run first, with `{makes}`"
+        )
+    models.write(target, state["parameters"], manifest | {"samples": state["samples"]})
     return target
 
 
@@ -467,6 +475,8 @@ def _manifest(run: Run, dataset: Dataset, content: dict[str, Any]) -> dict[str, 
     state: State = content["training"]
     makers: list[dict[str, Any]] = content["makers"]
     last = {key: value for key, value in makers[-1].items() if key != "from"}
+    # Monte Carlo EM has no bound.
+    objective = "log p(x, z)" if run.algorithm == "mcem" else "minibatch bound"
     return {
         "name": run.name,
         "command": command(run, state["rows"][-1]["samples"]),
@@ -474,7 +484,7 @@ def _manifest(run: Run, dataset: Dataset, content: dict[str, Any]) -> dict[str, 
         "configuration_sha256": provenance.digest(run.configuration),
         "step_size_selection": {
             **content["selection"],
-            "criterion": "highest mean minibatch bound since the previous log point",
+            "criterion": f"highest mean {objective} since the previous log point",
         },
         "samples": state["rows"][-1]["samples"],
         "wall_seconds": round(content["seconds"], 1),

@@ -87,7 +87,8 @@ class Training:
         minibatch: M, datapoints per update, drawn uniformly with replacement.
         order: the stream of minibatch indices; None where every update takes all points in order.
         products: what the factors of matrix products are rounded to while training. bfloat16 is
-            faster where the hardware has it; sums and everything else stay in float32.
+            faster where the hardware has it, and elsewhere rounds nothing but takes other kernels;
+            sums and everything else stay in float32.
     """
 
     def __init__(

@@ -12,14 +12,19 @@ from aevb.randomness import Streams
 class MCEM:
     """Sample z ~ p(z|x) for the whole training set, then let the decoder climb log p(x, z).
 
-    Not on-line: every iteration passes through all N points ten times to move the chains and five
-    times to move the weights. Counted so, it costs 15 N of the samples on the paper's axis.
+    Not on-line: every iteration takes ten leapfrog steps through all N points to move the chains
+    and passes through them five times to move the weights. Counted so, it costs 15 N of the samples
+    on the paper's axis. (The gradient where the chains start, under the new weights, is one pass
+    more.)
 
     Args:
         model: only its decoder is used.
         ascent: moves the decoder's parameters; its minibatch share is 1.
         noise: the stream of starting points, momenta and acceptances.
         n_points: N, training points; the chains start from the prior.
+
+    Raises:
+        ValueError: if the replicates differ in nz: there is no density over padding dimensions.
 
     Attributes:
         memory: what, beside parameters and accumulators, an iteration leaves to the next, by name:
@@ -32,6 +37,8 @@ class MCEM:
     samples_per_datapoint = leapfrogs + weight_updates
 
     def __init__(self, model: Model, ascent: Ascent, noise: Streams, n_points: int) -> None:
+        if min(noise.nz) < max(noise.nz):
+            raise ValueError(f"expected replicates with one nz, not {noise.nz}")
         self.model, self.noise = model, noise
         self.ascents = {"decoder": ascent}
         chains = noise.latents(n_points)
