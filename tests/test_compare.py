@@ -314,10 +314,27 @@ def test_the_readme_says_what_reproduced() -> None:
             core_hours["paper"] += experiments.end_of(one, "paper") / hourly
             if one.study == "figure2" and one.dataset == "mnist":
                 core_hours["mnist"] += experiments.end_of(one, "paper") / hourly
-    assert "about 45 core minutes, and `BUDGET=paper` about 115 core hours, 100 of them" in readme
-    assert 60 * core_hours["quick"] == pytest.approx(45, rel=0.1)
-    assert core_hours["paper"] == pytest.approx(115, rel=0.1)
-    assert core_hours["mnist"] == pytest.approx(100, rel=0.1)
+    assert "about 40 core minutes, and `BUDGET=paper` about 95 core hours, 80 of them" in readme
+    assert 60 * core_hours["quick"] == pytest.approx(40, rel=0.1)
+    assert core_hours["paper"] == pytest.approx(95, rel=0.1)
+    assert core_hours["mnist"] == pytest.approx(80, rel=0.1)
+    assert "four of these with 0.01 that reach 32 million are nearer" in readme
+    longer = 0
+    for run in (one for one in experiments.figure2(0) if one.dataset == "mnist"):
+        file = paths.curve(paths.published(), "figure2", run.name)
+        curve = curves.read(file)
+        if curve.samples.max() < 3.16e7 or curves.step_size(file) != 0.01:
+            continue
+        longer += 1
+        for split, column in {"train": "train_running", "test": "validation"}.items():
+            gap_at = {
+                samples: abs(
+                    curves.value_at(samples, curve, column) - paper_value(run, split, samples)
+                )
+                for samples in (1e7, 3.16e7)
+            }
+            assert gap_at[3.16e7] < min(gap_at[1e7], 1.5)
+    assert longer == 4
     early, late = prefixes.EARLY, prefixes.LATE
     assert (
         f"{prefixes.SAME_MACHINE.tolerance:g} nats on the same kind of machine; "
@@ -410,7 +427,8 @@ def test_targets_count_the_curves_that_reach_the_edge() -> None:
                 theirs = paper_value(run, split, edge)
                 gaps.append(np.interp(np.log(edge), np.log(curve.samples), curve[column]) - theirs)
                 allowed = 1.0 if dataset == "mnist" else 0.02 * theirs
-                within += algorithm == "aevb" and abs(gaps[-1]) <= allowed
+                targeted = dataset == "mnist" or algorithm == "aevb"
+                within += targeted and abs(gaps[-1]) <= allowed
         assert table.reach[group] == len(gaps)
         if gaps:
             assert table.largest[group] == pytest.approx(max(gaps, key=abs), abs=0.05)
