@@ -43,8 +43,7 @@ class Progress:
 
     def __init__(self, run: experiments.Run) -> None:
         self.name = run.name
-        # Monte Carlo EM reports the mean over its chains, which is no bound.
-        self.quantity = "log p(x, z)" if run.algorithm == "mcem" else "bound"
+        self.quantity = run.objective
         shared = "--jobserver" in os.environ.get("MAKEFLAGS", "")
         self.on_terminal = sys.stderr.isatty() and not shared
         self.bar = tqdm(disable=True)

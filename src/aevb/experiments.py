@@ -173,6 +173,11 @@ class Run:
             return f"n{self.n_train}-{self.algorithm}-seed{self.seed}"
         return f"{self.dataset}-nz{self.nz}-{self.algorithm}-seed{self.seed}"
 
+    @property
+    def objective(self) -> str:
+        """What an update reports: of Monte Carlo EM the mean over its chains, which is no bound."""
+        return "log p(x, z)" if self.algorithm == "mcem" else "bound"
+
 
 # What the first author's library did for wake-sleep and MCEM, and not for AEVB.
 _DECODER_BIAS = {"init_decoder_output_bias_std": 0.01}

@@ -59,8 +59,7 @@ def sample_posterior(
     Raises:
         ValueError: if the replicates differ in nz: there is no density over padding dimensions.
     """
-    if min(noise.nz) < max(noise.nz):
-        raise ValueError(f"expected replicates with one nz, not {noise.nz}")
+    noise.require_one_nz()
     point = joint.at(start)
     step_sizes = torch.full_like(start[..., :1], step_size)
     kept = []

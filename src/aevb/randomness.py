@@ -31,6 +31,11 @@ class Streams:
         self.generators = list(generators)
         self.nz = list(nz)
 
+    def require_one_nz(self) -> None:
+        """ValueError if the replicates differ in nz: there is no density over padding."""
+        if min(self.nz) < max(self.nz):
+            raise ValueError(f"expected replicates with one nz, not {self.nz}")
+
     def latents(self, rows: int) -> Tensor:
         """Standard normal `(replicates, rows, nz)`; zero in padding dimensions."""
         widest = max(self.nz)

@@ -228,9 +228,9 @@ def select_step_sizes(
         finite = {step: score for step, score in of_run.items() if math.isfinite(score)}
         if not finite:
             raise ConfigurationError(
-                f"{run.name}: the objective is not finite after {end:,} samples at any of the step "
-                f"sizes {', '.join(map(str, run.step_sizes))}; expected one at least: try smaller "
-                "ones, with --set step_sizes and a --study of their own"
+                f"{run.name}: the {run.objective} is not finite after {end:,} samples at any "
+                f"of the step sizes {', '.join(map(str, run.step_sizes))}; expected one at least: "
+                "try smaller ones, with --set step_sizes and a --study of their own"
             )
         selections.append(
             Selection(
@@ -475,8 +475,6 @@ def _manifest(run: Run, dataset: Dataset, content: dict[str, Any]) -> dict[str, 
     state: State = content["training"]
     makers: list[dict[str, Any]] = content["makers"]
     last = {key: value for key, value in makers[-1].items() if key != "from"}
-    # Monte Carlo EM has no bound.
-    objective = "log p(x, z)" if run.algorithm == "mcem" else "minibatch bound"
     return {
         "name": run.name,
         "command": command(run, state["rows"][-1]["samples"]),
@@ -484,7 +482,7 @@ def _manifest(run: Run, dataset: Dataset, content: dict[str, Any]) -> dict[str, 
         "configuration_sha256": provenance.digest(run.configuration),
         "step_size_selection": {
             **content["selection"],
-            "criterion": f"highest mean {objective} since the previous log point",
+            "criterion": f"highest mean minibatch {run.objective} since the previous log point",
         },
         "samples": state["rows"][-1]["samples"],
         "wall_seconds": round(content["seconds"], 1),

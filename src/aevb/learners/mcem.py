@@ -37,8 +37,7 @@ class MCEM:
     samples_per_datapoint = leapfrogs + weight_updates
 
     def __init__(self, model: Model, ascent: Ascent, noise: Streams, n_points: int) -> None:
-        if min(noise.nz) < max(noise.nz):
-            raise ValueError(f"expected replicates with one nz, not {noise.nz}")
+        noise.require_one_nz()
         self.model, self.noise = model, noise
         self.ascents = {"decoder": ascent}
         chains = noise.latents(n_points)
