@@ -4,5 +4,3 @@ Data flows one way: ``data → train → curves → figures``. A run, described 
 built by ``runner`` from ``networks``, ``bound`` and one of the ``learners``; nothing lower imports
 anything higher.
 """
-
-__version__ = "0.1.0"

@@ -55,18 +55,9 @@ class BackpropWakeSleep(WakeSleep):
         encoder_ascent: Ascent,
         decoder_ascent: Ascent,
         noise: Streams,
-        *,
-        sleep_first: bool = False,
-        clip_dreams: bool = False,
+        **options: bool,
     ) -> None:
-        super().__init__(
-            model,
-            encoder_ascent,
-            decoder_ascent,
-            noise,
-            sleep_first=sleep_first,
-            clip_dreams=clip_dreams,
-        )
+        super().__init__(model, encoder_ascent, decoder_ascent, noise, **options)
         self._encoder = _Encoder(model.encoder)
         self._decoder = _decoder(model)
 

@@ -5,11 +5,10 @@ datapoint. Sampling takes the noise, or the stream to draw it from, as an argume
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from aevb.randomness import Streams
@@ -40,10 +39,8 @@ class DiagonalGaussian(NamedTuple):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density of `x`, `(..., dimensions)`; returns `(...)`, nats per datapoint."""
-        log_prob: Tensor = _GaussianLogProb.apply(  # type: ignore[no-untyped-call]
-            *torch.broadcast_tensors(x, self.mean, self.log_variance)  # type: ignore[no-untyped-call]
-        )
-        return log_prob
+        squared = (x - self.mean).square() * torch.exp(-self.log_variance)
+        return -0.5 * (LOG_2PI + self.log_variance + squared).sum(-1)
 
     def sample(self, noise: Tensor) -> Tensor:
         """Location plus scale times standard normal `noise`; differentiable (section 2.4)."""
@@ -52,32 +49,6 @@ class DiagonalGaussian(NamedTuple):
     def draw(self, streams: Streams) -> Tensor:
         """One draw `(replicates, rows, dimensions)`, its noise taken from `streams`."""
         return self.sample(streams.normal(*self.mean.shape[1:]))
-
-
-class _GaussianLogProb(torch.autograd.Function):
-    """-1/2 (log 2 pi + log_variance + (x - mean)² / variance), summed over the last axis.
-
-    The gradients by hand, from two tensors that the forward pass has anyway: 1.0 ms instead of the
-    3.0 ms of the formula left to autograd, of the 16 ms of an update on Frey Face (500 × 560).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        weighted = torch.exp(-log_variance)  # error / variance
-        error = x - mean
-        weighted.mul_(error)
-        squared = error.mul_(weighted)  # error² / variance
-        ctx.save_for_backward(weighted, squared)
-        return -0.5 * (squared.sum(-1) + log_variance.sum(-1) + x.shape[-1] * LOG_2PI)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        weighted, squared = ctx.saved_tensors
-        g = upstream[0].unsqueeze(-1)
-        by_mean = weighted * g
-        by_x = -by_mean if ctx.needs_input_grad[0] else None
-        return by_x, by_mean, (squared - 1).mul_(0.5 * g)
 
 
 class Bernoulli(NamedTuple):
