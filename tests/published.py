@@ -10,8 +10,10 @@ MANIFEST: dict[str, Any] = {
     "hardware": {"device": "cpu"},
     "precision": "float32",
     "versions": {"torch": "2"},
-    "configuration": {"prior": 1.0, "step_sizes": [0.01, 0.02]},
+    "configuration": {"study": "figure2", "prior": 1.0, "step_sizes": [0.01, 0.02]},
+    "configuration_sha256": "0",
     "step_size_selection": {"step_size": 0.01},
+    "data_sha256": {},
 }
 
 
@@ -19,7 +21,14 @@ def publish(run: experiments.Run, values: dict[float, float]) -> None:
     """A published curve of `run` with these values of every column, by samples."""
     columns = ("train_running", "train", "validation", "test")
     rows = [{"samples": s, **dict.fromkeys(columns, v)} for s, v in values.items()]
-    curves.write(paths.curve(paths.published(), run.study, run.name), rows, MANIFEST)
+    write_curve(paths.curve(paths.published(), run.study, run.name), rows)
+
+
+def write_curve(file: Path, rows: list[dict[str, float]], **manifest: object) -> None:
+    """A curve's files, with the manifest of a stand-in that is of this curve."""
+    configuration = {**MANIFEST["configuration"], "study": file.parent.name}
+    own = {"name": file.stem, "samples": rows[-1]["samples"], "configuration": configuration}
+    curves.write(file, rows, {**MANIFEST, **own, **manifest})
 
 
 def put(
@@ -38,4 +47,4 @@ def put(
         }
         for k, s in enumerate(points)
     ]
-    curves.write(paths.curve(root, run.study, run.name), rows, {**MANIFEST, **manifest})
+    write_curve(paths.curve(root, run.study, run.name), rows, **manifest)

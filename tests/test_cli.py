@@ -1,6 +1,7 @@
 """What the commands print, and how they fail."""
 
 import hashlib
+import math
 import os
 import re
 import signal
@@ -8,13 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 import yaml  # type: ignore[import-untyped]
-from published import MANIFEST
+from published import write_curve
 
 from aevb import cli, curves, data, experiments, figures, paths, runner
 
@@ -154,16 +156,21 @@ def test_a_run_ends_with_its_last_test_value_called_what_it_is(
     name: str,
     said: str,
 ) -> None:
-    def run_to(runs: list[experiments.Run], *_: object, **__: object) -> None:
+    def run_to(runs: list[experiments.Run], *_: object, value: float = -98.5, **__: object) -> None:
         for run in runs:
             file = paths.curve(paths.local(), run.study, run.name)
-            curves.write(file, [{"samples": 10**6, "test": -98.5}], MANIFEST)
+            write_curve(file, [{"samples": 10**6, "test": value}])
 
     monkeypatch.setattr(runner, "run_to", run_to)
     monkeypatch.setattr(data, "load", lambda _: None)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     cli.run([name])
-    assert capsys.readouterr().out.startswith(f"{name}: {said} → results/local/curves/")
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"{name}: {said} → results/local/curves/")
+    assert f"{name} diverged" not in printed.err
+    monkeypatch.setattr(runner, "run_to", partial(run_to, value=math.nan))
+    cli.run([name])
+    assert f"{name} diverged: expected a finite value" in capsys.readouterr().err
 
 
 def test_the_bar_of_a_run_has_a_line_of_its_own(
@@ -176,7 +183,7 @@ def test_the_bar_of_a_run_has_a_line_of_its_own(
         report("training", 1000, training)
         assert "training" in capsys.readouterr().err
         file = paths.curve(paths.local(), RUN.study, RUN.name)
-        curves.write(file, [{"samples": 1000, "test": -98.5}], MANIFEST)
+        write_curve(file, [{"samples": 1000, "test": -98.5}])
 
     monkeypatch.setattr(runner, "run_to", run_to)
     monkeypatch.setattr(data, "load", small)
@@ -240,6 +247,7 @@ def test_where_a_curve_is_that_cannot_be_cited_here(
     for arguments, said in (
         ([RUN.name, "--study", "nowhere"], r"studies with a curve of that name: .*adam, .*figure2"),
         (["mnist-nz20-aevb-seed99"], "studies with a curve of that name: none"),
+        (["mnist-nz2-aevb-seed0"], "studies with a curve of that name: hidden-layers-1, "),
     ):
         monkeypatch.setattr("sys.argv", ["aevb", "cite", *arguments])
         with pytest.raises(SystemExit, match="2"):

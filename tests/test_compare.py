@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from published import MANIFEST, RUN, publish, put
+from published import RUN, publish, put, write_curve
 from torch import Tensor
 
 from aevb import (
@@ -503,7 +503,7 @@ def test_figure2_draws_each_column_in_its_style(project: Path) -> None:
     for root, offset in ((paths.published(), -110), (paths.local(), -120)):
         columns = {"train_running": 1.0, "train": 2.0, "test": 3.0, "validation": 4.0}
         rows = [{"samples": s} | {c: offset + v for c, v in columns.items()} for s in (1e5, 1e6)]
-        curves.write(paths.curve(root, "figure2", RUN.name), rows, MANIFEST)
+        write_curve(paths.curve(root, "figure2", RUN.name), rows)
     (panel,) = (
         ax for ax in figures.figure2().axes if ax.get_title() == "MNIST, $N_\\mathbf{z}=20$"
     )

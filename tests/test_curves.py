@@ -1,6 +1,5 @@
 """Curve files: written whole, read back, compared."""
 
-import json
 import math
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pandas as pd
 import pytest
 
 from aevb import compare, curves, experiments, paths
-from aevb.files import atomic
+from aevb.files import DamagedFileError, atomic
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -29,9 +28,35 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "curve.csv"
     rows = [{"samples": 100, "test": -543.4321}, {"samples": 251_188_600, "test": -97.5}]
-    curves.write(target, rows, {"name": "curve"})
+    manifest = dict.fromkeys(curves.FIELDS, "said")
+    curves.write(target, rows, manifest)
     assert curves.read(target).to_dict("records") == rows
-    assert curves.read_manifest(target) == json.loads('{"name": "curve"}')
+    assert curves.read_manifest(target) == manifest
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "EmptyDataError"),
+        ("samples,test\n", "and a row"),
+        ("samples\n100\n", "one of values"),
+        ("test,train\n1,2\n", "a column samples"),
+        ("samples,test\n100,-543.4\n200,foo\n", "not only numbers in test"),
+    ],
+)
+def test_a_curve_that_is_none_is_named(tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "curve.csv"
+    file.write_text(content)
+    with pytest.raises(DamagedFileError, match=rf"{file} cannot be read \(.*{said}"):
+        curves.read(file)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "[[1]]", "3", '{"name": "curve"}'])
+def test_a_manifest_that_is_none_is_named(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "curve.json"
+    file.write_text(content)
+    with pytest.raises(DamagedFileError, match=rf"{file} cannot be read \("):
+        curves.read_manifest(file.with_suffix(".csv"))
 
 
 def test_a_missing_curve_names_what_gives_it(

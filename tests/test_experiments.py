@@ -85,11 +85,19 @@ def test_a_setting_that_came_later_leaves_the_hashes_of_other_runs_alone() -> No
         ("step_sizes=0.01,-0.02", "step_sizes.1"),
         ("step_sizes=nan", "step_sizes.0"),
         ("step_sizes=0.01,0.01", "step_sizes has a candidate twice"),
+        ("step_sizes=a", r"step_sizes\.0: [^;]*, got 'a'$"),
+        ("optimiser=Adam", "'adam', got 'Adam'"),
+        ("warmup", "--set warmup: expected NAME=VALUE"),
     ],
 )
 def test_a_wrong_setting_is_named(setting: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         experiments.parse("mnist-nz20-aevb-seed0", "other", [setting])
+
+
+def test_a_setting_given_twice_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="expected each setting once"):
+        experiments.parse("mnist-nz20-aevb-seed0", "other", ["prior=1", "prior=2"])
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from published import MANIFEST, RUN, publish, put
+from published import MANIFEST, RUN, publish, put, write_curve
 
 from aevb import cli, compare, curves, experiments, paths, prefixes
+from aevb.files import DamagedFileError
 
 
 def test_the_difference_of_two_curves_is_over_their_common_points() -> None:
@@ -124,12 +125,35 @@ def test_on_another_machine_a_run_may_be_early_or_late(project: Path) -> None:
         for s, value in zip(curve, [-300, -300, -300, -250, -200], strict=True)
     ]
     local = paths.curve(paths.local(), "figure2", RUN.name)
-    curves.write(local, rows, {**MANIFEST, "hardware": {"device": "cuda"}})
+    write_curve(local, rows, hardware={"device": "cuda"})
     assert prefixes.not_the_published() == ""
-    curves.write(local, rows, MANIFEST)
+    write_curve(local, rows)
     assert (
         "by 100.0000 nats; expected at most 0.01 on the same kind" in prefixes.not_the_published()
     )
+
+
+def test_a_damaged_local_curve_is_not_passed_over(project: Path) -> None:
+    put(paths.published(), 10**6)
+    put(paths.local(), 10**6)
+    file = paths.curve(paths.local(), RUN.study, RUN.name)
+    whole = file.read_text()
+    file.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    with pytest.raises(DamagedFileError, match=r"ends at 100,000 samples, .* to 1,000,000"):
+        prefixes.not_the_published()
+    file.write_text(whole.replace("train_running", "foo"))
+    with pytest.raises(
+        DamagedFileError, match=r"foo.*expected that one has all those of the other"
+    ):
+        prefixes.not_the_published()
+
+
+def test_a_curve_with_fewer_columns_is_compared_in_those(project: Path) -> None:
+    put(paths.published(), 10**6)
+    put(paths.local(), 10**6, shift=1.0)
+    file = paths.curve(paths.local(), RUN.study, RUN.name)
+    curves.read(file).drop(columns="validation").to_csv(file, index=False)
+    assert "by 1.0000 nats" in prefixes.not_the_published()
 
 
 def test_a_different_selection_is_named_as_a_cause(project: Path) -> None:
@@ -149,7 +173,7 @@ def test_a_different_selection_is_named_as_a_cause(project: Path) -> None:
 
 def test_a_fresh_run_with_other_settings_is_not_compared(project: Path) -> None:
     put(paths.published(), 10**7)
-    put(paths.local(), 10**6, shift=0.5, configuration={"prior": 0.0, "step_sizes": [0.01, 0.02]})
+    put(paths.local(), 10**6, shift=0.5, configuration={**MANIFEST["configuration"], "prior": 0.0})
     assert prefixes.compared().largest_difference.isna().all()
     assert "against the published runs" not in compare.report("1e6")
     with pytest.raises(SystemExit) as stopped:
@@ -157,7 +181,10 @@ def test_a_fresh_run_with_other_settings_is_not_compared(project: Path) -> None:
     said = str(stopped.value)
     assert f"{RUN.name}: the local run has other settings" in said
     assert "prior is 0.0, not 1.0. " in said
-    assert f"Delete results/local/checkpoints/figure2/{RUN.name}.pt and repeat" in said
+    assert (
+        f"Delete results/local/checkpoints/figure2/{RUN.name}.pt and results/local/curves/figure2/"
+        in said
+    )
     assert f"`aevb run {RUN.name} --budget 1000000`" in said
     put(paths.local(), 10**6, configuration={**MANIFEST["configuration"], "clip_dreams": True})
     assert "clip_dreams is True, not its default" in prefixes.not_the_published()

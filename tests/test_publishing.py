@@ -18,15 +18,23 @@ SETTINGS = {"study": "study", "prior": 1.0}
 def put(root: Path, name: str, samples: int, /, **changed: object) -> Path:
     """A curve of one row, `test`, and its manifest."""
     file = paths.curve(root, "study", name)
-    manifest = {"configuration": SETTINGS, "configuration_sha256": "an-experiment", "name": name}
+    manifest = {
+        "configuration": SETTINGS,
+        "configuration_sha256": "an-experiment",
+        "name": name,
+        "step_size_selection": {"step_size": 0.01},
+        "data_sha256": {"images": "some"},
+    }
     row = {"samples": samples, "test": -1.0}
     curves.write(file, [row], manifest | {"samples": samples} | changed)
     return file
 
 
-def export(name: str, samples: int, value: float) -> Path:
+def export(name: str, value: float, /, **changed: object) -> Path:
+    """A model with the manifest of its curve."""
     target = paths.model(paths.local(), "study", name)
-    models.write(target, {"weight": torch.tensor([value])}, {"samples": samples})
+    manifest = curves.read_manifest(paths.curve(paths.local(), "study", name))
+    models.write(target, {"weight": torch.tensor([value])}, manifest | changed)
     return target
 
 
@@ -38,16 +46,16 @@ def test_publishing_never_shortens_a_curve() -> None:
         if public:
             put(paths.published(), name, public)
 
-    export("longer", 20, 1.0)
+    export("longer", 1.0)
     publishing.publish(["study"])
-    export("longer", 20, 2.0)
-    export("new", 5, 2.0)  # before its curve was continued
+    export("longer", 2.0)
+    export("new", 2.0, samples=5)  # before its curve was continued
     said: list[str] = []
     written = publishing.publish(["study"], report=said.append)
     assert [file.stem for file in written] == ["longer", "new"]
     assert said == [
-        "the model of new is left: it stands at 5 samples, its curve ends at 10; export it at a "
-        "log point",
+        "the model of new is left: it was not exported at the end of this curve, at 10 samples; "
+        "export it again",
         "shorter is left: it ends at 10 samples, not at 20",
     ]
     for name, samples in (("longer", 20), ("shorter", 20), ("new", 10)):
@@ -57,6 +65,25 @@ def test_publishing_never_shortens_a_curve() -> None:
     model, stale = (paths.model(paths.published(), "study", name) for name in ("longer", "new"))
     assert model.read_bytes() == paths.model(paths.local(), "study", "longer").read_bytes()
     assert not stale.exists()
+
+
+def test_a_model_of_another_training_is_left() -> None:
+    put(paths.local(), "run", 10)
+    export("run", 1.0, configuration_sha256="of the training before")
+    said: list[str] = []
+    publishing.publish(["study"], report=said.append)
+    assert said == [
+        "the model of run is left: it was not exported at the end of this curve, at 10 samples; "
+        "export it again"
+    ]
+    assert not paths.model(paths.published(), "study", "run").exists()
+
+
+def test_a_curve_of_other_data_takes_no_place() -> None:
+    put(paths.published(), "run", 10)
+    put(paths.local(), "run", 20, data_sha256={"images": "others"})
+    with pytest.raises(ConfigurationError, match=r"from other data .*'some'.*, got .*'others'"):
+        publishing.publish(["study"])
 
 
 def test_publishing_keeps_the_settings_and_the_columns_of_a_curve() -> None:
@@ -99,17 +126,17 @@ def nonsense() -> None:
 
 def half_a_model() -> None:
     put(paths.local(), "z", 10)
-    model = export("z", 10, 1.0)
+    model = export("z", 1.0)
     model.write_bytes(model.read_bytes()[:-1])
 
 
 @pytest.mark.parametrize(
     ("spoil", "error", "said"),
     [
-        (renamed, ConfigurationError, r"z-seed7\.csv .* by its manifest it is z-seed0 of study"),
-        (of_other_samples, ConfigurationError, r"ends at 10 samples, .* to 20"),
+        (renamed, DamagedFileError, r"z-seed7\.csv .* by its manifest it is z-seed0 of study"),
+        (of_other_samples, DamagedFileError, r"ends at 10 samples, .* to 20"),
         (without_manifest, FileNotFoundError, "no manifest at"),
-        (nonsense, DamagedFileError, "no column samples"),
+        (nonsense, DamagedFileError, "expected a column samples"),
         (half_a_model, DamagedFileError, r"z\.safetensors cannot be read"),
     ],
 )

@@ -162,7 +162,8 @@ def test_black_and_white_pixels_are_trained_on_and_evaluated(
         runner.run_to([black_and_white], 200, dataset)
     runner.run_to([black_and_white], 200, binarised(dataset))
     binary = curves.read(curve_file(run))
-    paths.checkpoint(run.study, run.name).unlink()
+    for file in (paths.checkpoint(run.study, run.name), curve_file(run)):
+        file.unlink()
     runner.run_to([run], 200, dataset)
     assert (curves.read(curve_file(run)).test != binary.test).all()
 
@@ -309,6 +310,8 @@ def test_a_run_is_short_of_a_budget_until_its_curve_is_there(
     project: Path, dataset: Dataset
 ) -> None:
     assert runner.is_short_of(TINY, "1e2")
+    with pytest.raises(ConfigurationError, match="budget 'nonsense'"):
+        runner.is_short_of(TINY, "nonsense")
     runner.run_to([TINY], 100, dataset)
     assert not runner.is_short_of(TINY, "1e2")
     assert runner.is_short_of(TINY, "2e2")
@@ -357,13 +360,14 @@ def test_a_curve_that_was_lost_is_written_again(
     runner.run_to([TINY], 1000, dataset)
     assert curve_file(TINY).read_bytes() == whole
     assert curves.read_manifest(curve_file(TINY))["commit"] == manifest["commit"]
-    # Killed after the checkpoint and before the curve was written.
-    curve_file(TINY).write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
-    runner.run_to([TINY], 1000, dataset)
-    assert curve_file(TINY).read_bytes() == whole
+    # Killed after the checkpoint and before the curve was written; and cut within a number.
+    for rest in (b"".join(whole.splitlines(keepends=True)[:-1]), whole[:-4]):
+        curve_file(TINY).write_bytes(rest)
+        runner.run_to([TINY], 1000, dataset)
+        assert curve_file(TINY).read_bytes() == whole
 
 
-@pytest.mark.parametrize("content", [b"", b"samples\n", b"\x00\x01"])
+@pytest.mark.parametrize("content", [b"", b"samples\n", b"\x00\x01", b"{}", b"[]"])
 def test_a_curve_that_is_damaged_is_written_again(
     project: Path, dataset: Dataset, content: bytes
 ) -> None:
@@ -431,6 +435,64 @@ def test_a_curve_without_its_checkpoint_is_not_shortened(
     assert curve_file(TINY).read_bytes() == whole
     runner.run_to([TINY], 1000, dataset)
     assert curve_file(TINY).read_bytes() == whole
+
+
+def test_a_curve_without_its_checkpoint_and_manifest_is_not_shortened(
+    project: Path, dataset: Dataset
+) -> None:
+    """Deleting a damaged manifest is what its error asks for."""
+    runner.run_to([TINY], 1000, dataset)
+    whole = curve_file(TINY).read_bytes()
+    paths.checkpoint(TINY.study, TINY.name).unlink()
+    curve_file(TINY).with_suffix(".json").write_text("{}")
+    with pytest.raises(DamagedFileError, match=r"json cannot be read .*: delete it"):
+        runner.run_to([TINY], 1000, dataset)
+    curve_file(TINY).with_suffix(".json").unlink()
+    with pytest.raises(ConfigurationError, match="a budget of 1000 or more"):
+        runner.run_to([TINY], 500, dataset)
+    assert curve_file(TINY).read_bytes() == whole
+    runner.run_to([TINY], 1000, dataset)
+    assert curve_file(TINY).read_bytes() == whole
+
+
+def test_a_curve_without_its_checkpoint_is_not_replaced_by_other_settings(
+    project: Path, dataset: Dataset
+) -> None:
+    runner.run_to([TINY], 500, dataset)
+    whole = curve_file(TINY).read_bytes()
+    paths.checkpoint(TINY.study, TINY.name).unlink()
+    with pytest.raises(ConfigurationError, match=r"checkpoint is gone: .* here warmup is 7, not 5"):
+        runner.run_to([replace(TINY, warmup=7)], 1000, dataset)
+    assert curve_file(TINY).read_bytes() == whole
+
+
+def test_a_run_is_not_continued_on_other_data(project: Path, dataset: Dataset) -> None:
+    runner.run_to([TINY], 500, dataset)
+    other = replace(dataset, checksums={"images": "others"})
+    with pytest.raises(ConfigurationError, match=r"on other data: expected .*others.*, got "):
+        runner.run_to([TINY], 1000, other)
+    with edited_checkpoint(TINY) as content:
+        del content["data_sha256"]  # of an older version
+    runner.run_to([TINY], 1000, other)
+    assert curves.read(curve_file(TINY)).samples.iloc[-1] == 1000
+
+
+def test_what_export_asks_for_is_not_refused(project: Path, dataset: Dataset) -> None:
+    runner.run_to([TINY], 1000, dataset)
+    file = curve_file(TINY)
+    with file.open("a") as longer:
+        longer.write(f"240000{',-100' * (len(curves.read(file).columns) - 1)}\n")
+    paths.checkpoint(TINY.study, TINY.name).unlink()
+    with pytest.raises(FileNotFoundError, match="--budget 240000 "):
+        runner.export(TINY)
+
+
+def test_a_model_that_diverged_is_not_exported(project: Path, dataset: Dataset) -> None:
+    run = replace(TINY, step_sizes=(1e30,), warmup=0)
+    runner.run_to([run], 500, dataset)
+    with pytest.raises(ConfigurationError, match="diverged: its parameters are not finite at"):
+        runner.export(run)
+    assert not paths.model(paths.local(), run.study, run.name).exists()
 
 
 def test_a_run_needs_as_many_training_points_as_it_says(project: Path, dataset: Dataset) -> None:

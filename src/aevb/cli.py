@@ -1,5 +1,6 @@
 """The `aevb` command: what the library does, from a terminal."""
 
+import math
 import os
 import signal
 import sys
@@ -101,7 +102,12 @@ def get_data() -> None:
 @app.command()
 def run(
     names: Annotated[list[str], typer.Argument(help="Runs, such as mnist-nz20-aevb-seed0.")],
-    budget: Annotated[str, typer.Option(help="Samples, 'quick' or 'paper'.")] = "quick",
+    budget: Annotated[
+        str,
+        typer.Option(
+            help="Samples, 'quick' or 'paper'; a run ends at the first log point there or beyond."
+        ),
+    ] = "quick",
     study: Annotated[
         str | None, typer.Option(help="Folder of the curve; else that of the paper's figure.")
     ] = None,
@@ -144,6 +150,12 @@ def run(
             f"{last.test:.2f} nats at {last.samples:,.0f} samples "
             f"→ {curve.relative_to(paths.root())}"
         )
+        if not math.isfinite(last.test):
+            print(
+                f"{one.name} diverged: expected a finite value; try smaller step sizes, with --set "
+                "step_sizes and a --study of their own",
+                file=sys.stderr,
+            )
 
 
 @app.command()
@@ -181,8 +193,8 @@ def cite(
     study: Annotated[str | None, typer.Option(help="Folder of the curve.")] = None,
 ) -> None:
     """Print a BibTeX entry for a published curve."""
-    run = experiments.parse(name, study)
-    file = paths.curve(paths.published(), run.study, run.name)
+    run = experiments.paper_run(name)
+    file = paths.curve(paths.published(), study or run.study, run.name)
     if not file.exists():
         studies = sorted(f.parent.name for f in file.parent.parent.glob(f"*/{file.name}"))
         there = f"studies with a curve of that name: {', '.join(studies) or 'none'}"
@@ -210,7 +222,7 @@ class _StopOnSignal:
 
 @app.command("runs")
 def list_runs(
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the runs.")] = 0,
     available: Annotated[bool, typer.Option(help="Only those whose data are here.")] = False,
     short_of: Annotated[
         str | None, typer.Option(help="Only those whose local curve ends before this budget does.")
@@ -240,7 +252,7 @@ def draw_figures(
 @app.command()
 def compare(
     budget: Annotated[str, typer.Option(help="Samples, 'quick' or 'paper'.")] = "quick",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the runs.")] = 0,
     summary: Annotated[
         bool, typer.Option("--summary", help="The README's table, from published curves.")
     ] = False,

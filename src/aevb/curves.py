@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from aevb import paths
-from aevb.files import atomic, reading
+from aevb.files import DamagedFileError, atomic, reading
 
 # Our column for each split of a figure as it is drawn, and the paper's column of values.
 COLUMNS = {
@@ -28,10 +28,27 @@ PAPER_COLUMN = {"figure2": "lower_bound", "figure3": "marginal_loglik"}
 CHECKOUT = "run this in a checkout of the project, which has them under results/"
 
 
+# What every manifest of a curve has; results/README.md explains these fields and the others.
+FIELDS = {
+    "name",
+    "samples",
+    "configuration",
+    "configuration_sha256",
+    "step_size_selection",
+    "data_sha256",
+}
+
+
+def as_text(rows: Sequence[dict[str, float]]) -> str:
+    """A curve as its file has it."""
+    text: str = pd.DataFrame(rows).to_csv(index=False, float_format="%.7g", lineterminator="\n")
+    return text
+
+
 def write(target: Path, rows: Sequence[dict[str, float]], manifest: dict[str, Any]) -> None:
     """Write a curve and its manifest, each whole or not at all."""
     with atomic(target) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.7g")
+        temporary.write_text(as_text(rows))
     write_manifest(target, manifest)
 
 
@@ -52,8 +69,10 @@ def read(source: Path) -> pd.DataFrame:
         raise FileNotFoundError(f"no curve at {source}: {remedy('run', source)}")
     with reading(source, f"delete it; {remedy('run', source)}"):
         curve = pd.read_csv(source)
-        if "samples" not in curve:
-            raise ValueError("no column samples")
+        if "samples" not in curve or curve.empty or len(curve.columns) < 2:
+            raise ValueError("expected a column samples, one of values, and a row")
+        if words := curve.columns.difference(curve.select_dtypes("number").columns).to_list():
+            raise ValueError(f"not only numbers in {', '.join(words)}")
         return curve
 
 
@@ -85,7 +104,29 @@ def read_manifest(source: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no manifest at {file}: {remedy('run', source)}")
     with reading(file, f"delete it; {remedy('run', source)}"):
         manifest: dict[str, Any] = json.loads(file.read_text())
+        if missing := FIELDS.difference(manifest):
+            raise ValueError(f"no {', '.join(sorted(missing))}")
     return manifest
+
+
+def read_both(source: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read a curve and its manifest, which must be of each other.
+
+    Raises:
+        FileNotFoundError: naming the file and what gives it.
+        DamagedFileError: if one cannot be read, or the manifest is of another curve or of another
+            length of this one.
+    """
+    curve, manifest = read(source), read_manifest(source)
+    samples, study = curve.samples.iloc[-1], source.parent.name
+    says = (manifest["configuration"].get("study"), manifest["name"], manifest["samples"])
+    if says != (study, source.stem, samples):
+        raise DamagedFileError(
+            f"{source} ends at {samples:,} samples, and by its manifest it is {says[1]} of study "
+            f"{says[0]}, to {says[2]:,}: expected both as `aevb run` wrote them. Give the files "
+            f"back their names, or delete them; {remedy('run', source)}"
+        )
+    return curve, manifest
 
 
 def step_size(source: Path) -> float:

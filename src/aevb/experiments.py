@@ -243,7 +243,13 @@ def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> 
         ConfigurationError: if the name or a setting is not valid, or if a run with other settings
             than the paper's would take the place of a curve of the paper's figures.
     """
-    values: dict[str, Any] = dict(setting.partition("=")[::2] for setting in settings)
+    if wrong := [setting for setting in settings if "=" not in setting]:
+        raise ConfigurationError(
+            f"--set {' '.join(wrong)}: expected NAME=VALUE, such as optimiser=adam"
+        )
+    values: dict[str, Any] = dict(setting.split("=", 1) for setting in settings)
+    if len(values) < len(settings):
+        raise ConfigurationError(f"--set {' '.join(settings)}: expected each setting once")
     if "step_sizes" in values:
         values["step_sizes"] = values["step_sizes"].split(",")
     identity = {"study", "dataset", "nz", "algorithm", "seed", "n_train"}
@@ -256,24 +262,30 @@ def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> 
         )
     try:
         own = values if study is None else {"study": study, **values}
-        run = TypeAdapter(Run).validate_python(asdict(_paper_run(name)) | own)
+        run = TypeAdapter(Run).validate_python(asdict(paper_run(name)) | own)
     except ValidationError as error:
         problems = "; ".join(
-            ".".join(map(str, e["loc"]))
-            + ": " * bool(e["loc"])
-            + e["msg"].removeprefix("Value error, ")
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}"
+            if e["loc"]
+            else e["msg"].removeprefix("Value error, ")
             for e in error.errors()
+            if e["type"] != "too_short"  # follows from what is wrong with the elements
         )
         raise ConfigurationError(f"{name}: {problems}") from None
     if run.study in RUNS and run not in RUNS[run.study](run.seed):
         raise ConfigurationError(
             f"{name}: the study {run.study} holds the runs of the paper's figure alone; those with "
-            "other settings, algorithms, data or nz need a --study of their own"
+            "other settings, algorithms, data, nz or n_train need a --study of their own"
         )
     return run
 
 
-def _paper_run(name: str) -> Run:
+def paper_run(name: str) -> Run:
+    """The run of this name in the paper's figure, or as it would be there.
+
+    Raises:
+        ConfigurationError: if there can be none.
+    """
     datasets, algorithms = "|".join(DATASETS), "|".join(LEARNERS)
     if match := re.fullmatch(rf"({datasets})-nz(\d+)-({algorithms})-seed(\d+)", name):
         dataset, nz, algorithm, seed = match.groups()
@@ -296,7 +308,7 @@ def command(run: Run, samples: int) -> str:
             is one of the paper's figures and its settings are not.
     """
     papers = asdict(parse(run.name, run.study))
-    study = None if run.study == _paper_run(run.name).study else run.study
+    study = None if run.study == paper_run(run.name).study else run.study
     settings = []
     for name, value in papers.items():
         if (own := getattr(run, name)) != value:

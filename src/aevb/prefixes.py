@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from aevb import curves, data, experiments, paths
+from aevb.files import DamagedFileError
 
 
 class Check(NamedTuple):
@@ -47,6 +48,10 @@ def compared(seed: int = 0) -> pd.DataFrame:
         `largest_difference` over all columns and the check's rows that both have, in nats, see
         `largest_difference` (NaN if there is none, and with other settings), and the `step_sizes`
         that the two selected.
+
+    Raises:
+        DamagedFileError: if a curve or its manifest cannot be read, or they are not of each other,
+            or each of two curves has columns that the other lacks.
     """
     rows = []
     for run in (run for runs in experiments.RUNS.values() for run in runs(seed)):
@@ -55,11 +60,16 @@ def compared(seed: int = 0) -> pd.DataFrame:
         ]
         if not all(file.exists() for file in files):
             continue
-        ours, published = (curves.read(file) for file in files)
-        a, b = (curves.read_manifest(file) for file in files)
+        (ours, a), (published, b) = (curves.read_both(file) for file in files)
         steps = tuple(curves.step_size(file) for file in files)
         other = curves.other_settings(a["configuration"], b["configuration"])
         columns = list(published.columns.intersection(ours.columns).drop("samples"))
+        if len(columns) + 1 < min(len(ours.columns), len(published.columns)):
+            raise DamagedFileError(
+                f"{files[0]} has the columns {', '.join(map(str, ours))}, and {files[1]} "
+                f"{', '.join(map(str, published))}: expected that one has all those of the other. "
+                f"Delete the first; {curves.remedy('run', files[0])}"
+            )
         for check in _checks(a, b, run.dataset, same_step=len(set(steps)) == 1):
             part = ours[ours.samples.between(check.first, check.last)]
             rows.append(
@@ -131,10 +141,14 @@ def not_the_published(seed: int = 0) -> str:
         if one.other_settings:
             run = experiments.parse(one.run)
             samples = curves.read(paths.curve(paths.local(), run.study, run.name)).samples.max()
-            checkpoint = paths.checkpoint(run.study, run.name).relative_to(paths.root())
+            files = (
+                paths.checkpoint(run.study, run.name),
+                paths.curve(paths.local(), run.study, run.name),
+            )
+            both = " and ".join(str(file.relative_to(paths.root())) for file in files)
             said.append(
                 f"{one.run}: the local run has other settings than the published one: "
-                f"{one.other_settings}. Delete {checkpoint} and repeat "
+                f"{one.other_settings}. Delete {both} and repeat "
                 f"`{experiments.command(run, samples)}`; to keep other settings, give them a "
                 "--study of their own"
             )

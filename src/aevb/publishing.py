@@ -19,7 +19,7 @@ def publish(
     """Copy this machine's curves of studies to where published ones lie, with manifest and model.
 
     A curve that ends before the published one of its name is left where it is, and so is a model
-    that stands at other samples than its curve. All is read before anything is copied.
+    whose manifest is not its curve's. All is read before anything is copied.
 
     Args:
         studies: folders of curves.
@@ -30,9 +30,10 @@ def publish(
 
     Raises:
         FileNotFoundError: if this machine has no curve of a study, or one without its manifest.
-        DamagedFileError: if a curve, a manifest or a model cannot be read.
-        ConfigurationError: if a curve has another name or study than its manifest says, or would
-            take the place of a published one with other settings or with columns that it lacks.
+        DamagedFileError: if a curve, a manifest or a model cannot be read, or a curve has another
+            name, study or end than its manifest says.
+        ConfigurationError: if a curve would take the place of a published one with other settings,
+            of other data, or with columns that it lacks.
     """
     ready: list[tuple[Path, dict[str, Any], dict[Path, Path]]] = []
     for study in studies:
@@ -44,7 +45,7 @@ def publish(
             )
         for source in found:
             target = paths.curve(paths.published(), study, source.stem)
-            manifest = _checked(source, study)
+            _, manifest = curves.read_both(source)
             ends = manifest["samples"]
             if target.exists():
                 published = curves.read_manifest(target)
@@ -54,19 +55,18 @@ def publish(
                     )
                     continue
                 _may_replace(source, manifest, target, published)
-                if first := published.get(FIRST):
-                    manifest[FIRST] = first
             copies = {source: target}
             model = paths.model(paths.local(), study, source.stem)
             if model.exists():
-                stands_at = models.manifest(model)["samples"]
-                if stands_at == ends:
+                if models.manifest(model) == manifest:
                     copies[model] = paths.model(paths.published(), study, source.stem)
                 else:
                     report(
-                        f"the model of {source.stem} is left: it stands at {stands_at:,} samples, "
-                        f"its curve ends at {ends:,}; export it at a log point"
+                        f"the model of {source.stem} is left: it was not exported at the end of "
+                        f"this curve, at {ends:,} samples; export it again"
                     )
+            if target.exists() and (first := published.get(FIRST)):
+                manifest[FIRST] = first
             ready.append((target, manifest, copies))
     for target, manifest, copies in ready:
         for own, public in copies.items():
@@ -76,28 +76,21 @@ def publish(
     return [target for target, _, _ in ready]
 
 
-def _checked(source: Path, study: str) -> dict[str, Any]:
-    """The manifest of a curve, which says what the curve's file and its place say."""
-    manifest, samples = curves.read_manifest(source), curves.read(source).samples.max()
-    says = (manifest["configuration"]["study"], manifest["name"], manifest["samples"])
-    if says != (study, source.stem, samples):
-        raise ConfigurationError(
-            f"{source} ends at {samples:,} samples, and by its manifest it is {says[1]} of study "
-            f"{says[0]}, to {says[2]:,}: expected both as `aevb run` wrote them. Give the files "
-            "back their names, or delete them and run again"
-        )
-    return manifest
-
-
 def _may_replace(
     source: Path, ours: dict[str, Any], target: Path, published: dict[str, Any]
 ) -> None:
-    """Refuse a curve with other settings, or fewer columns, than the published one."""
+    """Refuse a curve with other settings, of other data or with fewer columns."""
     if ours["configuration"] != published["configuration"]:
         raise ConfigurationError(
             f"{target} has other settings than {source}: expected the configuration "
             f"{published['configuration_sha256']}, got {ours['configuration_sha256']}. Train it "
             "in another --study, or delete the published curve first"
+        )
+    if ours["data_sha256"] != published["data_sha256"]:
+        raise ConfigurationError(
+            f"{source} was made from other data than {target}: expected "
+            f"{published['data_sha256']}, got {ours['data_sha256']}. Train it in another --study, "
+            "or delete the published curve first"
         )
     if lost := curves.read(target).columns.difference(curves.read(source).columns).to_list():
         raise ConfigurationError(

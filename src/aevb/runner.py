@@ -270,8 +270,9 @@ def run_to(
         ConfigurationError: if no command makes one of the runs, or the data set is not theirs
             (`start`); if the runs differ in more than seed and Nz, or are not all different; if
             another process trains one of them; if their checkpoints are not at the same number of
-            samples, or one was made with other settings or on another kind of device; if a longer
-            curve than this budget's has lost its checkpoint; if no candidate step size gives a
+            samples, or one was made with other settings, of other data or on another kind of
+            device; if a curve that is longer than this budget's, or was made with other settings,
+            has lost its checkpoint; if no candidate step size gives a
             finite bound; if likelihoods of several Nz are asked for.
         Stopped: when a stop was requested and the checkpoints are written. While step sizes are
             being selected there are none yet, and the selection will begin again.
@@ -340,17 +341,36 @@ def _run_to(
     # any number of stops.
     longest = dict.fromkeys(runs, 0)
     for run, checkpoint in zip(runs, saved, strict=True):
-        if (file := _curve(run)) is None:
+        file = paths.curve(paths.local(), run.study, run.name)
+        if not file.exists():
             continue
         with nullcontext() if checkpoint is None else suppress(DamagedFileError):
-            longest[run] = curves.read_manifest(file)["samples"]
-        if checkpoint is None and longest[run] > end:
+            longest[run] = int(curves.read(file).samples.iloc[-1])
+        if checkpoint is not None:
+            continue
+        if longest[run] > end:
             raise ConfigurationError(
                 f"{file} goes to {longest[run]:,} samples, and its checkpoint is gone: a run to "
                 f"{end:,} would write over it. Expected a budget of {longest[run]} or more; or "
                 "delete that file first"
             )
+        if file.with_suffix(".json").exists():
+            made_with = curves.read_manifest(file)["configuration"]
+            if other := curves.other_settings(run.configuration, made_with):
+                raise ConfigurationError(
+                    f"{file} was made with other settings, and its checkpoint is gone: this run "
+                    f"would write over it, and here {other}. Expected the same --set options, or "
+                    "another --study; or delete that file first"
+                )
     states = [s for s in saved if s is not None]
+    for run, state in zip(runs, saved, strict=True):
+        # Checkpoints of older versions do not say what data they have seen.
+        if state is not None and state.get("data_sha256", dataset.checksums) != dataset.checksums:
+            raise ConfigurationError(
+                f"{paths.checkpoint(run.study, run.name)} was trained on other data: expected "
+                f"{dataset.name} of {dataset.checksums}, got {state['data_sha256']}. Use another "
+                "--study, or delete that file and the curve to start again"
+            )
     stand = [0 if s is None else s["training"]["samples"] for s in saved]
     if len(set(stand)) != 1:
         where = ", ".join(f"{run.name} at {n:,}" for run, n in zip(runs, stand, strict=True))
@@ -376,6 +396,7 @@ def _run_to(
                 "selection": asdict(selections[r]),
                 "seconds": elapsed,
                 "makers": _makers(saved[r], maker, training.samples),
+                "data_sha256": dataset.checksums,
             }
             for r in range(len(runs))
         ]
@@ -410,11 +431,12 @@ def export(run: Run) -> Path:
     Raises:
         FileNotFoundError: if the run has no checkpoint on this machine, or no log point yet.
         ConfigurationError: if its curve goes further than the checkpoint: then the manifest is of
-            another training than the parameters.
+            another training than the parameters; or if these are not finite.
     """
     checkpoint, curve = _load_checkpoint(run), paths.curve(paths.local(), run.study, run.name)
     if checkpoint is None:
-        makes = command(run, 100_000)
+        stands = int(curves.read(curve).samples.iloc[-1]) if curve.exists() else 0
+        makes = command(run, max(stands, 100_000))
         raise FileNotFoundError(f"{run.name} has no checkpoint here; `{makes}` makes it")
     target = paths.model(paths.local(), run.study, run.name)
     state: State = checkpoint["training"]  # a run that was stopped is past its last log point
@@ -425,15 +447,21 @@ def export(run: Run) -> Path:
             f"{curve} goes to {manifest['samples']:,} samples, and the checkpoint of {run.name} "
             f"stands at {state['samples']:,}: one was lost. Continue the run first, with `{makes}`"
         )
+    if not all(values.isfinite().all() for values in state["parameters"].values()):
+        raise ConfigurationError(
+            f"{run.name} in study {run.study} diverged: its parameters are not finite at "
+            f"{state['samples']:,} samples, and nothing can be drawn from them. Try smaller step "
+            "sizes, with --set step_sizes and a --study of their own"
+        )
     models.write(target, state["parameters"], manifest | {"samples": state["samples"]})
     return target
 
 
 def is_short_of(run: Run, budget: str | float) -> bool:
     """Whether the run's curve on this machine, if there is one, ends before the budget does."""
+    end = end_of(run, budget)
     if (file := _curve(run)) is None:
         return True
-    end = end_of(run, budget)
     if run.measure == "marginal_loglik" and end < FIRST_MARGINAL_LOGLIK:
         end = samples_per_update(run)  # the only log point before that
     return bool(curves.read_manifest(file)["samples"] < end)
@@ -446,16 +474,17 @@ def _curve(run: Run) -> Path | None:
 
 
 def _is_written(run: Run, rows: Sequence[Row]) -> bool:
-    """Whether the curve's files are as far as the checkpoint, which is written before them."""
+    """Whether the curve's files are those of the checkpoint, which is written before them."""
     if not rows:
         return True
     if (file := _curve(run)) is None:
         return False
     try:
-        ends = [*curves.read(file).samples[-1:], curves.read_manifest(file)["samples"]]
+        manifest = curves.read_manifest(file)
     except DamagedFileError:
         return False
-    return ends == [rows[-1]["samples"]] * 2
+    is_whole = file.read_bytes() == curves.as_text(rows).encode()
+    return is_whole and bool(manifest["samples"] == rows[-1]["samples"])
 
 
 def _makers(
@@ -514,11 +543,11 @@ def _load_checkpoint(run: Run, device: torch.device | None = None) -> dict[str, 
         if (file := _curve(run)) is not None:
             manifest = curves.read_manifest(file)
             asked = curves.other_settings(run.configuration, manifest["configuration"])
-            made = f" by `{manifest['command']}`; here {asked}"
+            made = f" by `{manifest.get('command')}`; here {asked}"
         raise ConfigurationError(
             f"{source} was made with other settings than those of {run.name} in study "
             f"{run.study}{made}. Repeat its --set options, use another --study, or delete that "
-            "file to start again"
+            "file and the curve to start again"
         )
     if device is not None and device.type != made_on:
         raise ConfigurationError(
