@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from published import publish
+from published import publish, write_curve
 
 from aevb import claims, curves, experiments, paths
 
@@ -54,6 +54,21 @@ def test_more_latent_variables_overfit_if_their_test_bound_is_lower(project: Pat
     found = ours()[2]
     assert found.holds is False
     assert "−3.0 nats" in found.evidence
+
+
+def test_train_is_held_against_the_images_of_the_papers_test_curve(project: Path) -> None:
+    for nz, gap in ((20, 1.0), (200, 2.0)):
+        rows = [
+            {"samples": s, "train_running": -100.0, "test": -90.0, "validation": -100.0 - gap}
+            for s in (1e5, 1e6)
+        ]
+        file = paths.curve(paths.published(), "figure2", pair("mnist", nz)[0].name)
+        write_curve(file, rows)
+    assert "train minus validation is +2.0 and +1.0 nats with 200 and 20, the" in ours()[2].evidence
+    for nz in (20, 200):
+        file = paths.curve(paths.published(), "figure2", pair("mnist", nz)[0].name)
+        curves.read(file).drop(columns="validation").to_csv(file, index=False)
+    assert "train minus validation is – and – nats with 200 and 20" in ours()[2].evidence
 
 
 def test_a_fall_beyond_the_axis_refutes(project: Path) -> None:

@@ -248,6 +248,7 @@ def test_where_a_curve_is_that_cannot_be_cited_here(
         ([RUN.name, "--study", "nowhere"], r"studies with a curve of that name: .*adam, .*figure2"),
         (["mnist-nz20-aevb-seed99"], "studies with a curve of that name: none"),
         (["mnist-nz2-aevb-seed0"], "studies with a curve of that name: hidden-layers-1, "),
+        (["mnist-nz0-aevb-seed0"], "nz: Input should be greater than or equal to 1, got 0"),
     ):
         monkeypatch.setattr("sys.argv", ["aevb", "cite", *arguments])
         with pytest.raises(SystemExit, match="2"):

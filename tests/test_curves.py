@@ -42,6 +42,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ("samples\n100\n", "one of values"),
         ("test,train\n1,2\n", "a column samples"),
         ("samples,test\n100,-543.4\n200,foo\n", "not only numbers in test"),
+        ("samples,test\n100,-543.4\n2", "samples do not rise"),
+        ("samples,test\n100,-543.4\n,", "samples do not rise"),
     ],
 )
 def test_a_curve_that_is_none_is_named(tmp_path: Path, content: str, said: str) -> None:

@@ -472,9 +472,14 @@ def test_a_run_is_not_continued_on_other_data(project: Path, dataset: Dataset) -
     with pytest.raises(ConfigurationError, match=r"on other data: expected .*others.*, got "):
         runner.run_to([TINY], 1000, other)
     with edited_checkpoint(TINY) as content:
-        del content["data_sha256"]  # of an older version
-    runner.run_to([TINY], 1000, other)
-    assert curves.read(curve_file(TINY)).samples.iloc[-1] == 1000
+        del content["data_sha256"]  # of an older version, whose curve tells
+    with pytest.raises(ConfigurationError, match=r"on other data: expected .*others.*, got "):
+        runner.run_to([TINY], 1000, other)
+    runner.run_to([TINY], 600, dataset)
+    paths.checkpoint(TINY.study, TINY.name).unlink()
+    with pytest.raises(ConfigurationError, match=r"on other data: expected .*others.*, got "):
+        runner.run_to([TINY], 1000, other)
+    assert curves.read(curve_file(TINY)).samples.iloc[-1] < 1000
 
 
 def test_what_export_asks_for_is_not_refused(project: Path, dataset: Dataset) -> None:

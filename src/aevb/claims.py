@@ -161,7 +161,10 @@ def _superfluous(found: Curves, paper: Curves) -> Finding:
     gain = at(samples, found[many.name, "test"]) - at(samples, found[few.name, "test"])
     gaps = {
         whose: " and ".join(
-            signed(at(samples, of[run.name, "train"]) - at(samples, of[run.name, "validation"]))
+            signed(
+                at(samples, of[run.name, "train"])
+                - at(samples, of.get((run.name, "validation"), NO_CURVE))
+            )
             for run in (many, few)
         )
         for whose, of in {"own": found, "paper": paper}.items()

@@ -73,6 +73,8 @@ def read(source: Path) -> pd.DataFrame:
             raise ValueError("expected a column samples, one of values, and a row")
         if words := curve.columns.difference(curve.select_dtypes("number").columns).to_list():
             raise ValueError(f"not only numbers in {', '.join(words)}")
+        if not (curve.samples.is_monotonic_increasing and curve.samples.is_unique):
+            raise ValueError("samples do not rise from row to row")
         return curve
 
 

@@ -1,7 +1,8 @@
 """The paper's runs as data: one frozen configuration per curve, its name, its command, budgets."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from typing import Annotated, Any, Literal
 
@@ -260,9 +261,22 @@ def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> 
             f"{', '.join(sorted(known))}; the name of a run sets its data set, nz, n_train, "
             "algorithm and seed"
         )
+    own = values if study is None else {"study": study, **values}
+    papers = asdict(paper_run(name))
+    with _wrong_settings_named(name):
+        run = TypeAdapter(Run).validate_python(papers | own)
+    if run.study in RUNS and run not in RUNS[run.study](run.seed):
+        raise ConfigurationError(
+            f"{name}: the study {run.study} holds the runs of the paper's figure alone; those with "
+            "other settings, algorithms, data, nz or n_train need a --study of their own"
+        )
+    return run
+
+
+@contextmanager
+def _wrong_settings_named(name: str) -> Iterator[None]:
     try:
-        own = values if study is None else {"study": study, **values}
-        run = TypeAdapter(Run).validate_python(asdict(paper_run(name)) | own)
+        yield
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}"
@@ -272,12 +286,6 @@ def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> 
             if e["type"] != "too_short"  # follows from what is wrong with the elements
         )
         raise ConfigurationError(f"{name}: {problems}") from None
-    if run.study in RUNS and run not in RUNS[run.study](run.seed):
-        raise ConfigurationError(
-            f"{name}: the study {run.study} holds the runs of the paper's figure alone; those with "
-            "other settings, algorithms, data, nz or n_train need a --study of their own"
-        )
-    return run
 
 
 def paper_run(name: str) -> Run:
@@ -289,10 +297,12 @@ def paper_run(name: str) -> Run:
     datasets, algorithms = "|".join(DATASETS), "|".join(LEARNERS)
     if match := re.fullmatch(rf"({datasets})-nz(\d+)-({algorithms})-seed(\d+)", name):
         dataset, nz, algorithm, seed = match.groups()
-        return figure2_run(dataset, int(nz), algorithm, int(seed))  # type: ignore[arg-type]
+        with _wrong_settings_named(name):
+            return figure2_run(dataset, int(nz), algorithm, int(seed))  # type: ignore[arg-type]
     if match := re.fullmatch(rf"n([1-9]\d*)-({algorithms})-seed(\d+)", name):
         n_train, algorithm, seed = match.groups()
-        return figure3_run(int(n_train), algorithm, int(seed))  # type: ignore[arg-type]
+        with _wrong_settings_named(name):
+            return figure3_run(int(n_train), algorithm, int(seed))  # type: ignore[arg-type]
     raise ConfigurationError(
         f"no run is called {name!r}: expected <{datasets}>-nz<number>-<{algorithms}>"
         f"-seed<number>, for example mnist-nz20-aevb-seed0, or n<number>-<{algorithms}>"

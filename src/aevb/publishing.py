@@ -19,7 +19,7 @@ def publish(
     """Copy this machine's curves of studies to where published ones lie, with manifest and model.
 
     A curve that ends before the published one of its name is left where it is, and so is a model
-    whose manifest is not its curve's. All is read before anything is copied.
+    that is not of its curve's end. All is read before anything is copied.
 
     Args:
         studies: folders of curves.
@@ -58,12 +58,14 @@ def publish(
             copies = {source: target}
             model = paths.model(paths.local(), study, source.stem)
             if model.exists():
-                if models.manifest(model) == manifest:
+                made = models.manifest(model)
+                if all(made.get(field) == manifest[field] for field in curves.FIELDS):
                     copies[model] = paths.model(paths.published(), study, source.stem)
                 else:
                     report(
-                        f"the model of {source.stem} is left: it was not exported at the end of "
-                        f"this curve, at {ends:,} samples; export it again"
+                        f"the model of {source.stem} is left: it is of another training than its "
+                        f"curve, or does not stand where that ends, at {ends:,} samples; export it "
+                        "again at a log point"
                     )
             if target.exists() and (first := published.get(FIRST)):
                 manifest[FIRST] = first

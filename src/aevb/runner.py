@@ -342,10 +342,21 @@ def _run_to(
     longest = dict.fromkeys(runs, 0)
     for run, checkpoint in zip(runs, saved, strict=True):
         file = paths.curve(paths.local(), run.study, run.name)
-        if not file.exists():
-            continue
+        manifest = dict[str, Any]()
         with nullcontext() if checkpoint is None else suppress(DamagedFileError):
-            longest[run] = int(curves.read(file).samples.iloc[-1])
+            if file.exists():
+                longest[run] = int(curves.read(file).samples.iloc[-1])
+                if file.with_suffix(".json").exists():
+                    manifest = curves.read_manifest(file)
+                    longest[run] = max(longest[run], manifest["samples"])
+        # Checkpoints of older versions do not say what data they have seen; their curves do.
+        seen = (checkpoint or manifest).get("data_sha256", manifest.get("data_sha256"))
+        if seen not in (None, dataset.checksums):
+            raise ConfigurationError(
+                f"{run.name} in study {run.study} was trained on other data: expected "
+                f"{dataset.name} of {dataset.checksums}, got {seen}. Use another --study, or "
+                f"delete {file} and its checkpoint to start again"
+            )
         if checkpoint is not None:
             continue
         if longest[run] > end:
@@ -354,23 +365,14 @@ def _run_to(
                 f"{end:,} would write over it. Expected a budget of {longest[run]} or more; or "
                 "delete that file first"
             )
-        if file.with_suffix(".json").exists():
-            made_with = curves.read_manifest(file)["configuration"]
-            if other := curves.other_settings(run.configuration, made_with):
-                raise ConfigurationError(
-                    f"{file} was made with other settings, and its checkpoint is gone: this run "
-                    f"would write over it, and here {other}. Expected the same --set options, or "
-                    "another --study; or delete that file first"
-                )
-    states = [s for s in saved if s is not None]
-    for run, state in zip(runs, saved, strict=True):
-        # Checkpoints of older versions do not say what data they have seen.
-        if state is not None and state.get("data_sha256", dataset.checksums) != dataset.checksums:
+        made_with = manifest.get("configuration", run.configuration)
+        if other := curves.other_settings(run.configuration, made_with):
             raise ConfigurationError(
-                f"{paths.checkpoint(run.study, run.name)} was trained on other data: expected "
-                f"{dataset.name} of {dataset.checksums}, got {state['data_sha256']}. Use another "
-                "--study, or delete that file and the curve to start again"
+                f"{file} was made with other settings, and its checkpoint is gone: this run would "
+                f"write over it, and here {other}. Expected the same --set options, or another "
+                "--study; or delete that file first"
             )
+    states = [s for s in saved if s is not None]
     stand = [0 if s is None else s["training"]["samples"] for s in saved]
     if len(set(stand)) != 1:
         where = ", ".join(f"{run.name} at {n:,}" for run, n in zip(runs, stand, strict=True))
