@@ -244,15 +244,16 @@ def test_the_readme_says_what_reproduced() -> None:
         theirs = paper_value(run, "train", 1e7)
         for study in ("figure2", "step-size-0.01", "step-size-0.02"):
             for file in paths.curves(paths.published(), study).glob(f"{run.name[:-1]}*.csv"):
-                ours = curves.value_at(1e7, curves.read(file), "train_running")
+                curve = curves.read(file)
+                ours = curves.value_at(1e7, curve, "train_running")
                 if math.isnan(ours):
                     continue
                 if run.dataset == "mnist":
                     by_step[curves.step_size(file)].append(ours - theirs)
                 elif curves.step_size(file) == 0.02:
                     on_frey_face.setdefault(run.nz, []).append(ours - theirs)
-                    ours = curves.value_at(1e7, curves.read(file), "test")
-                    on_test.append(ours - paper_value(run, "test", 1e7))
+                    tested = curves.value_at(1e7, curve, "test")
+                    on_test.append(tested - paper_value(run, "test", 1e7))
     small, large = (sorted(gaps) for gaps in by_step.values())
     assert (
         f"all {len(small)} runs with 0.01, of either algorithm, are below the paper's train curve, "

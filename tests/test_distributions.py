@@ -41,6 +41,18 @@ def test_diagonal_gaussian_is_that_of_torch(dtype: torch.dtype) -> None:
     torch.testing.assert_close(ours, expected.to(dtype))
 
 
+@pytest.mark.parametrize("gradient_of_x", [False, True])
+def test_diagonal_gaussian_gradients_are_those_of_finite_differences(gradient_of_x: bool) -> None:
+    """Each with an upstream gradient of its own."""
+    q, x = gaussian(), (3 * normal(4, 6, 5)).requires_grad_(gradient_of_x)
+    leaves = [t.requires_grad_() for t in q]
+
+    def weighted(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+        return DiagonalGaussian(mean, log_variance).log_prob(x) * normal(4, 6, seed=9)
+
+    assert torch.autograd.gradcheck(weighted, (x, *leaves))
+
+
 def test_diagonal_gaussian_gradients_are_those_of_torch_in_single_precision() -> None:
     gradients = []
     for dtype in DTYPES:
@@ -64,6 +76,20 @@ def test_diagonal_gaussian_broadcasts_as_torch_does() -> None:
     one_variance = DiagonalGaussian(q.mean, q.log_variance[..., :1])
     repeated = DiagonalGaussian(q.mean, q.log_variance[..., :1].expand_as(q.mean))
     torch.testing.assert_close(one_variance.log_prob(q.mean), repeated.log_prob(q.mean))
+
+
+def test_diagonal_gaussian_second_derivatives_are_right() -> None:
+    q, x = gaussian(), normal(4, 6, 5)
+    mean = q.mean.requires_grad_()
+
+    def second(log_density: Tensor) -> Tensor:
+        value = log_density.square().sum()
+        (gradient,) = torch.autograd.grad(value, mean, create_graph=True)
+        return torch.autograd.grad(gradient.sum(), mean)[0]
+
+    expected = second(log_prob(reference.Normal(mean, torch.exp(q.log_variance / 2)), x))
+    ours = second(DiagonalGaussian(mean, q.log_variance).log_prob(x))
+    torch.testing.assert_close(ours, expected)
 
 
 def test_diagonal_gaussian_with_zero_parameters_is_the_standard_normal() -> None:

@@ -152,8 +152,7 @@ def run(
         )
         if not math.isfinite(last.test):
             print(
-                f"{one.name} diverged: expected a finite value; try smaller step sizes, with --set "
-                "step_sizes and a --study of their own",
+                f"{one.name} diverged: expected a finite value; {runner.SMALLER_STEPS}",
                 file=sys.stderr,
             )
 

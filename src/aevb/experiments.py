@@ -295,13 +295,12 @@ def paper_run(name: str) -> Run:
         ConfigurationError: if there can be none.
     """
     datasets, algorithms = "|".join(DATASETS), "|".join(LEARNERS)
-    if match := re.fullmatch(rf"({datasets})-nz(\d+)-({algorithms})-seed(\d+)", name):
-        dataset, nz, algorithm, seed = match.groups()
-        with _wrong_settings_named(name):
+    with _wrong_settings_named(name):
+        if match := re.fullmatch(rf"({datasets})-nz(\d+)-({algorithms})-seed(\d+)", name):
+            dataset, nz, algorithm, seed = match.groups()
             return figure2_run(dataset, int(nz), algorithm, int(seed))  # type: ignore[arg-type]
-    if match := re.fullmatch(rf"n([1-9]\d*)-({algorithms})-seed(\d+)", name):
-        n_train, algorithm, seed = match.groups()
-        with _wrong_settings_named(name):
+        if match := re.fullmatch(rf"n([1-9]\d*)-({algorithms})-seed(\d+)", name):
+            n_train, algorithm, seed = match.groups()
             return figure3_run(int(n_train), algorithm, int(seed))  # type: ignore[arg-type]
     raise ConfigurationError(
         f"no run is called {name!r}: expected <{datasets}>-nz<number>-<{algorithms}>"

@@ -55,6 +55,8 @@ def publish(
                     )
                     continue
                 _may_replace(source, manifest, target, published)
+                if first := published.get(FIRST):
+                    manifest[FIRST] = first
             copies = {source: target}
             model = paths.model(paths.local(), study, source.stem)
             if model.exists():
@@ -67,8 +69,6 @@ def publish(
                         f"curve, or does not stand where that ends, at {ends:,} samples; export it "
                         "again at a log point"
                     )
-            if target.exists() and (first := published.get(FIRST)):
-                manifest[FIRST] = first
             ready.append((target, manifest, copies))
     for target, manifest, copies in ready:
         for own, public in copies.items():

@@ -43,6 +43,9 @@ def silent(_what: str, _end: int, _training: Training) -> None:
 
 FIRST_MARGINAL_LOGLIK = 100_000
 
+# What to do about a run that diverged.
+SMALLER_STEPS = "try smaller step sizes, with --set step_sizes and a --study of their own"
+
 CPU = torch.device("cpu")
 
 
@@ -230,7 +233,7 @@ def select_step_sizes(
             raise ConfigurationError(
                 f"{run.name}: the {run.objective} is not finite after {end:,} samples at any "
                 f"of the step sizes {', '.join(map(str, run.step_sizes))}; expected one at least: "
-                "try smaller ones, with --set step_sizes and a --study of their own"
+                f"{SMALLER_STEPS}"
             )
         selections.append(
             Selection(
@@ -272,8 +275,8 @@ def run_to(
             another process trains one of them; if their checkpoints are not at the same number of
             samples, or one was made with other settings, of other data or on another kind of
             device; if a curve that is longer than this budget's, or was made with other settings,
-            has lost its checkpoint; if no candidate step size gives a
-            finite bound; if likelihoods of several Nz are asked for.
+            has lost its checkpoint; if no candidate step size gives a finite bound; if likelihoods
+            of several Nz are asked for.
         Stopped: when a stop was requested and the checkpoints are written. While step sizes are
             being selected there are none yet, and the selection will begin again.
     """
@@ -337,41 +340,10 @@ def _run_to(
     maker = {"precision": precision, **provenance.maker(device)}
     saved = [_load_checkpoint(run, device) for run in runs]
     end = last_log_point(budget, samples_per_update(runs[0]))
-    # A curve that has lost its checkpoint is kept until the run has come as far again, through
-    # any number of stops.
-    longest = dict.fromkeys(runs, 0)
-    for run, checkpoint in zip(runs, saved, strict=True):
-        file = paths.curve(paths.local(), run.study, run.name)
-        manifest = dict[str, Any]()
-        with nullcontext() if checkpoint is None else suppress(DamagedFileError):
-            if file.exists():
-                longest[run] = int(curves.read(file).samples.iloc[-1])
-                if file.with_suffix(".json").exists():
-                    manifest = curves.read_manifest(file)
-                    longest[run] = max(longest[run], manifest["samples"])
-        # Checkpoints of older versions do not say what data they have seen; their curves do.
-        seen = (checkpoint or manifest).get("data_sha256", manifest.get("data_sha256"))
-        if seen not in (None, dataset.checksums):
-            raise ConfigurationError(
-                f"{run.name} in study {run.study} was trained on other data: expected "
-                f"{dataset.name} of {dataset.checksums}, got {seen}. Use another --study, or "
-                f"delete {file} and its checkpoint to start again"
-            )
-        if checkpoint is not None:
-            continue
-        if longest[run] > end:
-            raise ConfigurationError(
-                f"{file} goes to {longest[run]:,} samples, and its checkpoint is gone: a run to "
-                f"{end:,} would write over it. Expected a budget of {longest[run]} or more; or "
-                "delete that file first"
-            )
-        made_with = manifest.get("configuration", run.configuration)
-        if other := curves.other_settings(run.configuration, made_with):
-            raise ConfigurationError(
-                f"{file} was made with other settings, and its checkpoint is gone: this run would "
-                f"write over it, and here {other}. Expected the same --set options, or another "
-                "--study; or delete that file first"
-            )
+    longest = {
+        run: _kept(run, checkpoint, end, dataset)
+        for run, checkpoint in zip(runs, saved, strict=True)
+    }
     states = [s for s in saved if s is not None]
     stand = [0 if s is None else s["training"]["samples"] for s in saved]
     if len(set(stand)) != 1:
@@ -424,6 +396,50 @@ def _run_to(
     )
 
 
+def _kept(run: Run, checkpoint: dict[str, Any] | None, end: int, dataset: Dataset) -> int:
+    """Samples to which the run's curve on this machine goes; it is not written over before.
+
+    A curve that has lost its checkpoint is kept until the run has come as far again, through any
+    number of stops.
+
+    Raises:
+        ConfigurationError: if the run was trained on other data; if the curve has lost its
+            checkpoint and goes beyond `end` or was made with other settings.
+        DamagedFileError: if a curve without a checkpoint, or its manifest, cannot be read.
+    """
+    file, samples, manifest = paths.curve(paths.local(), run.study, run.name), 0, dict[str, Any]()
+    with nullcontext() if checkpoint is None else suppress(DamagedFileError):
+        if file.exists():
+            samples = int(curves.read(file).samples.iloc[-1])
+            if file.with_suffix(".json").exists():
+                manifest = curves.read_manifest(file)
+                samples = max(samples, manifest["samples"])
+    # Checkpoints of older versions do not say what data they have seen; their curves do.
+    seen = (manifest | (checkpoint or {})).get("data_sha256", dataset.checksums)
+    if seen != dataset.checksums:
+        raise ConfigurationError(
+            f"{run.name} in study {run.study} was trained on other data: expected "
+            f"{dataset.name} of {dataset.checksums}, got {seen}. Use another --study, or "
+            f"delete {file} and its checkpoint to start again"
+        )
+    if checkpoint is not None:
+        return samples
+    if samples > end:
+        raise ConfigurationError(
+            f"{file} goes to {samples:,} samples, and its checkpoint is gone: a run to "
+            f"{end:,} would write over it. Expected a budget of {samples} or more; or "
+            "delete that file first"
+        )
+    made_with = manifest.get("configuration", run.configuration)
+    if other := curves.other_settings(run.configuration, made_with):
+        raise ConfigurationError(
+            f"{file} was made with other settings, and its checkpoint is gone: this run would "
+            f"write over it, and here {other}. Expected the same --set options, or another "
+            "--study; or delete that file first"
+        )
+    return samples
+
+
 def export(run: Run) -> Path:
     """Write the model of a run's checkpoint, in half precision, under results/local/models.
 
@@ -452,8 +468,7 @@ def export(run: Run) -> Path:
     if not all(values.isfinite().all() for values in state["parameters"].values()):
         raise ConfigurationError(
             f"{run.name} in study {run.study} diverged: its parameters are not finite at "
-            f"{state['samples']:,} samples, and nothing can be drawn from them. Try smaller step "
-            "sizes, with --set step_sizes and a --study of their own"
+            f"{state['samples']:,} samples, and nothing can be drawn from them: {SMALLER_STEPS}"
         )
     models.write(target, state["parameters"], manifest | {"samples": state["samples"]})
     return target
