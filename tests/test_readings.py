@@ -137,8 +137,8 @@ def against_the_paper() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_the_chapter_on_figure3_and_the_readme_say_what_the_files_say() -> None:
-    notebook = (paths.root() / "book" / "notebooks" / "figure3.ipynb").read_text()
+def test_the_chapter_on_the_offset_and_the_readme_say_what_the_files_say() -> None:
+    notebook = (paths.root() / "book" / "notebooks" / "figure3-offset.ipynb").read_text()
     said = json.dumps(
         [cell.get("outputs") for cell in json.loads(notebook)["cells"]], ensure_ascii=False
     )
