@@ -25,6 +25,7 @@ from aevb import (
     prefixes,
     provenance,
 )
+from aevb.files import DamagedFileError
 
 
 def row_of(table: pd.DataFrame, split: str) -> pd.Series:
@@ -191,6 +192,23 @@ def test_the_ends_are_of_the_seeds_that_go_furthest(project: Path) -> None:
     assert (one.seeds, one.ours, one.spread, one.samples) == (3, -112, 2, 5e7)
     assert one.paper == pytest.approx(paper_value(seeds[0], "train", 5e7))
     assert one.difference == pytest.approx(-112 - one.paper)
+
+
+def test_a_file_beside_the_curves_that_is_of_no_seed_is_left_alone(project: Path) -> None:
+    publish(RUN, {1e5: -300, 1e6: -200})
+    curve = paths.curve(paths.published(), RUN.study, RUN.name)
+    curve.with_name(f"{RUN.name}-old.csv").write_text("nonsense")
+    assert paths.seeds(paths.published(), RUN.study, RUN.name) == [curve]
+    assert set(compare.ends("figure2").dropna().seed) == {RUN.seed}
+
+
+def test_what_is_drawn_of_published_curves_alone_reads_no_local_one(project: Path) -> None:
+    put(paths.local(), 10**6)
+    local = paths.curve(paths.local(), RUN.study, RUN.name)
+    local.write_text("half a file")
+    figures.figure2(local=False)
+    with pytest.raises(DamagedFileError, match=local.name):
+        figures.figure2()
 
 
 def test_a_summary_of_nothing_says_so(project: Path) -> None:

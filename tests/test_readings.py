@@ -15,6 +15,7 @@ from torch import Tensor
 
 from aevb import compare, curves, data, experiments, models, paths, readings, runner
 from aevb.data import Dataset
+from aevb.files import DamagedFileError
 from aevb.hmc import Joint
 from aevb.likelihood import (
     appendix_d,
@@ -60,13 +61,17 @@ def test_of_one_image_every_reading_is_of_that_image() -> None:
 def test_without_models_or_a_table_it_says_so(project: object) -> None:
     with pytest.raises(FileNotFoundError, match=r"no models of Figure 3 .*: run this in a"):
         readings.write()
-    with pytest.raises(FileNotFoundError, match=r"no readings at .*`aevb readings` makes them"):
+    with pytest.raises(FileNotFoundError, match=r"no readings at .*: run this in a"):
+        readings.read()
+    paths.readings().parent.mkdir(parents=True)
+    paths.readings().write_text("")
+    with pytest.raises(DamagedFileError, match=r"figure3\.csv cannot be read .*`aevb readings`"):
         readings.read()
 
 
 def test_the_published_readings_are_of_every_run_and_of_the_models_that_are_there() -> None:
     table, files = readings.read(), readings.final_models()
-    about = json.loads(readings.table().with_suffix(".json").read_text())
+    about = json.loads(paths.readings().with_suffix(".json").read_text())
     assert about["models_sha256"] == {
         file.stem: hashlib.sha256(file.read_bytes()).hexdigest() for file in files
     }

@@ -713,6 +713,10 @@ def test_an_exported_model_is_the_trained_one_in_half_precision(
     assert manifest == curves.read_manifest(curve_file(TINY))
     with pytest.raises(FileNotFoundError, match="aevb export other --study test"):
         models.read(paths.model(paths.local(), "test", "other"))
+    of_nothing = paths.model(paths.local(), "test", "nothing")
+    models.write(of_nothing, {"a": torch.zeros(1)}, manifest)
+    with pytest.raises(DamagedFileError, match=r"nothing\.safetensors cannot be read"):
+        models.read(of_nothing)
 
 
 def test_an_exported_model_of_a_stopped_run_says_where_it_stands(

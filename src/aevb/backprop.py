@@ -38,7 +38,8 @@ class BackpropAEVB(AEVB):
         scaled_noise = torch.exp(0.5 * q.log_variance) * noise
         z = q.mean + scaled_noise
         bound = estimator_b(self._decoder.log_prob(z, x)[None], kl_to_standard_normal(q))
-        by_z = self._decoder.backward()
+        self._decoder.backward()
+        by_z = self._decoder.to_z()
         self._encoder.backward(
             by_z - q.mean, 0.5 * (by_z * scaled_noise + 1 - torch.exp(q.log_variance))
         )
@@ -69,7 +70,7 @@ class BackpropWakeSleep(WakeSleep):
         log_px_given_z = self._decoder.log_prob(z, x)
         bound = estimator_a(log_px_given_z[None], standard_normal_log_prob(z)[None],
                             q.log_prob(z)[None])  # fmt: skip
-        self._decoder.backward(to_input=False)
+        self._decoder.backward()
         self.ascents["decoder"].ascend(self._decoder.gradients)
         return bound.mean(1)
 
@@ -164,7 +165,7 @@ class _BernoulliDecoder:
     def __init__(self, decoder: BernoulliDecoder) -> None:
         self.hidden, self.logits = _Linear(decoder.hidden), _Linear(decoder.logits)
         self.gradients = _gradients("decoder", hidden=self.hidden, logits=self.logits)
-        self.x = self.off = self.scratch = decoder.logits.weight.new_empty(0)
+        self.x = self.off = self.scratch = self.by_h = decoder.logits.weight.new_empty(0)
 
     def log_prob(self, z: Tensor, x: Tensor) -> Tensor:
         """As `Bernoulli.log_prob`, with log(off) in place of -softplus(logits).
@@ -179,13 +180,16 @@ class _BernoulliDecoder:
         excess = torch.sub(logits, 80, out=self.scratch).clamp_min_(0).sum(-1)
         return torch.mul(x, logits, out=self.scratch).sum(-1) + log_off - excess
 
-    def backward(self, *, to_input: bool = True) -> Tensor:
-        """Gradients of the latest `log_prob`; returns that of z."""
+    def backward(self) -> None:
+        """Gradients of the parameters, of the latest `log_prob`."""
         by_logits = torch.add(self.x, self.off, out=self.scratch).sub_(1)  # x - mean
         self.logits.backward(by_logits)
-        by_h = _tanh_backward(self.logits.to_input(by_logits), self.hidden.y)
-        self.hidden.backward(by_h)
-        return self.hidden.to_input(by_h) if to_input else by_h
+        self.by_h = _tanh_backward(self.logits.to_input(by_logits), self.hidden.y)
+        self.hidden.backward(self.by_h)
+
+    def to_z(self) -> Tensor:
+        """Gradient of z, after `backward`."""
+        return self.hidden.to_input(self.by_h)
 
     def draw(self, z: Tensor, noise: Streams) -> Tensor:
         """Images drawn from p(x|z), as `Bernoulli.draw` draws them."""
@@ -201,7 +205,7 @@ class _GaussianDecoder:
         self.gradients = _gradients(
             "decoder", hidden=self.hidden, mean=self.mean, log_variance=self.log_variance
         )
-        self.by_mean = self.squared = decoder.mean.weight.new_empty(0)
+        self.by_mean = self.squared = self.by_h = decoder.mean.weight.new_empty(0)
 
     def _forward(self, z: Tensor) -> DiagonalGaussian:
         h = self.hidden.forward(z).tanh_()
@@ -216,8 +220,8 @@ class _GaussianDecoder:
         self.squared.mul_(self.by_mean)  # error² / variance
         return -0.5 * (self.squared.sum(-1) + log_variance.sum(-1) + x.shape[-1] * LOG_2PI)
 
-    def backward(self, *, to_input: bool = True) -> Tensor:
-        """Gradients of the latest `log_prob`; returns that of z."""
+    def backward(self) -> None:
+        """Gradients of the parameters, of the latest `log_prob`."""
         by_logits = torch.ops.aten.sigmoid_backward.grad_input(
             self.by_mean, self.mean.y, grad_input=self.by_mean
         )
@@ -225,8 +229,12 @@ class _GaussianDecoder:
         self.mean.backward(by_logits)
         self.log_variance.backward(by_log_variance)
         by_h = self.mean.to_input(by_logits).add_(self.log_variance.to_input(by_log_variance))
-        self.hidden.backward(_tanh_backward(by_h, self.hidden.y))
-        return self.hidden.to_input(by_h) if to_input else by_h
+        self.by_h = _tanh_backward(by_h, self.hidden.y)
+        self.hidden.backward(self.by_h)
+
+    def to_z(self) -> Tensor:
+        """Gradient of z, after `backward`."""
+        return self.hidden.to_input(self.by_h)
 
     def draw(self, z: Tensor, noise: Streams) -> Tensor:
         """Images drawn from p(x|z), as `DiagonalGaussian.draw` draws them."""

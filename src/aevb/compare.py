@@ -30,9 +30,9 @@ def with_paper(
     Returns:
         One row per run and split (`splits`) that its file has: `run`, `split`, `samples`,
         `ours`, `paper`, `difference` (ours minus the paper's) in nats per datapoint, and `source`
-        (local or published): the curve that goes further, up to the budget's end; the local one if
-        they go as far. `samples` is the curve's last log point at or before the budget's end; runs
-        without any curve have NaN there.
+        (local, published or none): the curve that goes further, up to the budget's end; the local
+        one if they go as far. `samples` is the curve's last log point at or before the budget's
+        end; runs without any curve have NaN there.
     """
     rows = []
     for run in experiments.RUNS[figure](seed):
@@ -122,10 +122,14 @@ def ends(figure: str) -> pd.DataFrame:
         The rows of `with_paper` with the budget `paper`, of every seed whose run goes as far as
         that with any other seed; also `curve`, the name of the run without its seed, and `seed`.
     """
-    files = paths.curves(paths.published(), figure).glob("*-seed*.csv")
-    seeds = sorted({int(file.stem.rpartition("seed")[2]) for file in files}) or [0]
+    seeds = {
+        int(paths.seed(file))
+        for run in experiments.RUNS[figure](0)
+        for file in paths.seeds(paths.published(), figure, run.name)
+    }
     table = pd.concat(
-        with_paper(figure, "paper", seed, local=False).assign(seed=seed) for seed in seeds
+        with_paper(figure, "paper", seed, local=False).assign(seed=seed)
+        for seed in sorted(seeds) or [0]
     )
     table["curve"] = table.run.str.rpartition("-seed")[0]
     furthest = table.groupby(["curve", "split"]).samples.transform("max")

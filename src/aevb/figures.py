@@ -1,4 +1,7 @@
-"""One function per figure of the paper, from curve files and stored models alone; never trains."""
+"""One function per figure, from curve files and stored models alone; never trains.
+
+Figures 2 to 5 of the paper, and two of our own on how far ours are from its curves.
+"""
 
 import math
 from collections.abc import Callable
@@ -39,11 +42,15 @@ class Panels(NamedTuple):
     bound: tuple[float, float]
 
 
+_BOUNDS: dict[data.Name, tuple[float, float]] = {"mnist": (-150, -95), "freyface": (0, 1600)}
 FIGURE2 = {
-    dataset: Panels(title, experiments.NZ[dataset], (1e5, experiments.PAPER_BUDGET[dataset]), bound)
-    for (dataset, title), bound in zip(
-        compare.TITLES.items(), [(-150, -95), (0, 1600)], strict=True
+    dataset: Panels(
+        compare.TITLES[dataset],
+        experiments.NZ[dataset],
+        (1e5, experiments.PAPER_BUDGET[dataset]),
+        bound,
     )
+    for dataset, bound in _BOUNDS.items()
 }
 
 
@@ -91,15 +98,18 @@ def figure2(*, local: bool = True, narrow: bool = False) -> Figure:
                     size = "small" if narrow else None
                     ax.legend(handles=_legend("figure2", local), loc="center", fontsize=size)
                 continue
-            nz = panels.nz[k]
+            runs = [
+                experiments.figure2_run(dataset, panels.nz[k], algorithm)
+                for algorithm in experiments.ALGORITHMS["figure2"]
+            ]
             ax.set(xscale="log", xlim=panels.samples, ylim=panels.bound)
-            ax.set_title(f"{panels.title}, $N_\\mathbf{{z}}={nz}$")
+            ax.set_title(_title(runs[0]))
             if k % columns == 0 and not narrow:
                 ax.set_ylabel("Lower bound\n(nats per datapoint)")
             if k + columns >= len(panels.nz) and not narrow:
                 ax.set_xlabel("Training samples evaluated")
-            for algorithm in experiments.ALGORITHMS["figure2"]:
-                _draw(ax, "figure2", experiments.figure2_run(dataset, nz, algorithm), local)
+            for run in runs:
+                _draw(ax, "figure2", run, local)
             if narrow:  # one label for all, numbers on the left alone, lines as thin as panels
                 ax.tick_params(labelleft=k % columns == 0)
                 ax.set_xticks([1e5, 1e6, 1e7, 1e8])
@@ -121,12 +131,16 @@ def figure3(*, local: bool = True) -> Figure:
     figure = Figure(figsize=(9, 4.5))
     axes = figure.subplots(1, 2)
     for ax, n_train in zip(axes, experiments.N_TRAIN, strict=True):
-        ax.set(xlim=(0, experiments.PAPER_BUDGET[n_train]), ylim=(-160, -100))
-        ax.set_title(f"$N_\\mathrm{{train}}={n_train}$")
+        runs = [
+            experiments.figure3_run(n_train, algorithm)
+            for algorithm in experiments.ALGORITHMS["figure3"]
+        ]
+        ax.set(xlim=(0, compare.edge(runs[0])), ylim=(-160, -100))
+        ax.set_title(_title(runs[0]))
         ax.set_xlabel("Training samples evaluated (millions)")
         ax.xaxis.set_major_formatter(lambda samples, _: f"{samples / 1e6:.0f}")
-        for algorithm in experiments.ALGORITHMS["figure3"]:
-            _draw(ax, "figure3", experiments.figure3_run(n_train, algorithm), local)
+        for run in runs:
+            _draw(ax, "figure3", run, local)
     axes[0].set_ylabel("Marginal log likelihood\n(nats per datapoint)")
     figure.legend(handles=_legend("figure3", local), loc="outside lower center", ncols=4)
     return figure
@@ -155,7 +169,7 @@ def differences(name: str) -> Figure:
     for ax in places[::2]:
         ax.set_ylabel("Ours − the paper's\n(nats per datapoint)")
     for run, ax in zip(panels, places, strict=False):
-        edge = experiments.budget_of(run, "paper")
+        edge = compare.edge(run)
         theirs = compare.paper_curve(run, "test")
         target = compare.target(run, curves.value_at(edge, theirs, curves.PAPER_COLUMN[name]))
         ax.axhspan(-target, target, color="#dddddd", lw=0)
@@ -175,11 +189,7 @@ def differences(name: str) -> Figure:
         ax.set(xscale="log", xlim=(1e5, edge), ylim=(-reach, reach))
         ax.set_yticks([-10 * step, -step, 0, step, 10 * step])
         ax.yaxis.set_major_formatter("{x:.0f}")
-        ax.set_title(
-            f"$N_\\mathrm{{train}}={run.n_train}$"
-            if run.n_train
-            else f"{FIGURE2[run.dataset].title}, $N_\\mathbf{{z}}={run.nz}$"
-        )
+        ax.set_title(_title(run))
     figure.supxlabel("Training samples evaluated", fontsize="medium")
     handles = _legend(name, with_local=False)[:-1]  # without the paper's own curve
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles) // 2)
@@ -196,9 +206,10 @@ def beyond_axis() -> Figure:
     figure = Figure(figsize=(6.4, 5.6))
     axes = figure.subplots(2, 2, sharex=True)
     for ax, nz in zip(axes.flat, experiments.NZ["freyface"], strict=True):
-        _draw(ax, "figure2", experiments.figure2_run("freyface", nz, "aevb"), with_local=False)
+        run = experiments.figure2_run("freyface", nz, "aevb")
+        _draw(ax, "figure2", run, with_local=False)
         left, right = 0.1 * edge, 6 * edge
-        ax.set(xscale="log", xlim=(left, right), title=f"Frey Face, $N_\\mathbf{{z}}={nz}$")
+        ax.set(xscale="log", xlim=(left, right), title=_title(run))
         drawn = [y for line in ax.lines for x, y in line.get_xydata() if x >= left]
         margin = 0.05 * (max(drawn) - min(drawn))
         ax.set_ylim(min(drawn) - margin, max(drawn) + margin)
@@ -211,15 +222,20 @@ def beyond_axis() -> Figure:
     return figure
 
 
+def _title(run: experiments.Run) -> str:
+    """Of the panel of a run of Figure 2 or 3."""
+    if run.n_train:
+        return f"$N_\\mathrm{{train}}={run.n_train}$"
+    return f"{compare.TITLES[run.dataset]}, $N_\\mathbf{{z}}={run.nz}$"
+
+
 def _draw(ax: Axes, name: str, run: experiments.Run, with_local: bool) -> None:
     """The paper's curves and ours, of all seeds, of the algorithm, data and model of `run`."""
     colour = COLOURS[run.algorithm]
     published, local = (
-        [curves.read(file) for file in paths.seeds(root, name, run.name)]
-        for root in (paths.published(), paths.local())
+        [curves.read(file) for file in paths.seeds(root, name, run.name)] if wanted else []
+        for root, wanted in ((paths.published(), True), (paths.local(), with_local))
     )
-    if not with_local:
-        local = []
     for split, style in STYLES.items():
         theirs = compare.paper_curve(run, split)
         value, column = curves.PAPER_COLUMN[name], curves.COLUMNS[name][split]
@@ -319,15 +335,11 @@ def figure4(*, local: bool = True) -> Figure:
         local: whether a model of this machine may stand in for one that is not published.
     """
     use_style()
-    sizes = {
-        name: (
-            columns * data.IMAGE_SHAPE[_dataset(name)][1],
-            columns * data.IMAGE_SHAPE[_dataset(name)][0],
-        )
-        for name, (_, columns) in FIGURE4.items()
-    }
-    height = max(tall for _, tall in sizes.values())
-    widths = [wide * height // tall for wide, tall in sizes.values()]
+    shapes = [data.IMAGE_SHAPE[_dataset(name)] for name in FIGURE4]
+    height = max(
+        columns * tall for (tall, _), (_, columns) in zip(shapes, FIGURE4.values(), strict=True)
+    )
+    widths = [wide * height // tall for tall, wide in shapes]
     figure, axes = _panels(widths, height, left=85, gap=75, top=40, right=24, bottom=75)
     for ax, (name, (title, columns)) in zip(axes, FIGURE4.items(), strict=True):
         ax.set_title(title)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aevb.distributions import LOG_2PI, Bernoulli, DiagonalGaussian, standard_normal_log_prob
-from aevb.hmc import INITIAL_STEP_SIZE, STEP_FACTOR, Joint, adapted, transition
+from aevb.hmc import INITIAL_STEP_SIZE, STEP_FACTOR, Density, Joint, adapted, transition
 from aevb.networks import Decoder
 from aevb.randomness import Streams
 
@@ -31,7 +31,7 @@ class Samples(NamedTuple):
 
 
 def sample_posterior(
-    joint: Joint,
+    joint: Density,
     start: Tensor,
     noise: Streams,
     *,
@@ -109,8 +109,8 @@ def appendix_d(samples: Samples, bandwidth: Bandwidth = "scott") -> Tensor:
     mean. With 25 + 25 samples, nz = 3 and Scott's rule it is unbiased to 0.1 nats and errs by about
     0.5 nats at one datapoint; with the bandwidth chosen on 12 + 13 of them it reads 0.3 nats high.
 
-    The paper's own curves start 0.9 to 1.1 nats *below* the likelihood of the untrained model. That
-    is what comes out when q(z) and p(x, z) are not taken at the same z.
+    The paper's own curves start 0.9 to 1.1 nats *below* the likelihood of the untrained model. With
+    Scott's rule about that comes out when q(z) and p(x, z) are not taken at the same z.
 
     Args:
         samples: from `sample_posterior`, at least 4 and at least 2 nz + 2.

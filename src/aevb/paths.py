@@ -44,9 +44,13 @@ def curve(results: Path, study: str, name: str) -> Path:
 
 def seeds(results: Path, study: str, name: str) -> list[Path]:
     """The curves of run `name` of `study` with every seed that is there, in their order."""
-    stem, number = f"{name.rpartition('-seed')[0]}-seed", "[0-9]*.csv"
-    found = curves(results, study).glob(f"{stem}{number}")
-    return sorted(found, key=lambda file: int(file.stem.removeprefix(stem)))
+    found = curves(results, study).glob(f"{name.rpartition('-seed')[0]}-seed*.csv")
+    return sorted((file for file in found if seed(file).isdecimal()), key=lambda f: int(seed(f)))
+
+
+def seed(curve: Path) -> str:
+    """The seed in a curve's name."""
+    return curve.stem.rpartition("-seed")[2]
 
 
 def models(results: Path, study: str) -> Path:
@@ -57,6 +61,11 @@ def models(results: Path, study: str) -> Path:
 def model(results: Path, study: str, name: str) -> Path:
     """The trained model of run `name` of `study`."""
     return models(results, study) / f"{name}.safetensors"
+
+
+def readings() -> Path:
+    """The table of the final models of Figure 3 under other readings; its manifest is beside it."""
+    return published() / "readings" / "figure3.csv"
 
 
 def checkpoint(study: str, name: str) -> Path:

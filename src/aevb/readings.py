@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from aevb import curves, data, models, paths, provenance
+from aevb.files import reading
 from aevb.hmc import Joint
 from aevb.likelihood import (
     appendix_d,
@@ -62,11 +63,6 @@ def of(decoder: Decoder, images: Tensor, purpose: str) -> dict[str, float]:
     return {name: value.double().mean().item() for name, value in values.items()}
 
 
-def table() -> Path:
-    """The table of the readings."""
-    return paths.published() / "readings" / "figure3.csv"
-
-
 def final_models() -> list[Path]:
     """The published models of Figure 3."""
     return sorted(paths.models(paths.published(), "figure3").glob("*.safetensors"))
@@ -101,8 +97,8 @@ def write() -> Path:
         "data_sha256": mnist.checksums,
         "unit": "nats per datapoint",
     }
-    curves.write(table(), rows, about)
-    return table()
+    curves.write(paths.readings(), rows, about)
+    return paths.readings()
 
 
 def read() -> pd.DataFrame:
@@ -110,7 +106,10 @@ def read() -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: outside a checkout of the project.
+        DamagedFileError: if it cannot be read.
     """
-    if not table().exists():
-        raise FileNotFoundError(f"no readings at {table()}; `aevb readings` makes them")
-    return pd.read_csv(table())
+    file = paths.readings()
+    if not file.exists():
+        raise FileNotFoundError(f"no readings at {file}: {curves.CHECKOUT}")
+    with reading(file, "`aevb readings` makes it again"):
+        return pd.read_csv(file)

@@ -1,18 +1,17 @@
-"""From a configuration to a curve: step-size selection, training, evaluation, checkpoints."""
+"""From a configuration to a curve: step-size selection, training, evaluation."""
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
-from aevb import curves, measures, models, paths, provenance
+from aevb import checkpoints, curves, measures, models, paths, provenance
 from aevb.backprop import BackpropAEVB, BackpropWakeSleep
 from aevb.data import Dataset
 from aevb.experiments import (
@@ -23,7 +22,6 @@ from aevb.experiments import (
     end_of,
     samples_per_update,
 )
-from aevb.files import DamagedFileError, atomic, reading
 from aevb.learners import Learner
 from aevb.learners.aevb import AEVB
 from aevb.learners.mcem import MCEM
@@ -307,23 +305,8 @@ def run_to(
         )
     with ExitStack() as held:
         for run in sorted(runs, key=lambda run: run.name):
-            held.enter_context(_alone(run))
+            held.enter_context(checkpoints.alone(run))
         _run_to(runs, budget, dataset, device, report, stop_requested, seconds_between_checkpoints)
-
-
-@contextmanager
-def _alone(run: Run) -> Iterator[None]:
-    """While another process trains a run, the two would write over each other's checkpoints."""
-    lock = paths.checkpoint(run.study, run.name).with_suffix(".lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, timeout=0):
-            yield
-    except Timeout:
-        raise ConfigurationError(
-            f"{run.name} in study {run.study} is being trained by another process, which holds "
-            f"{lock}: wait for that, or stop it"
-        ) from None
 
 
 def _run_to(
@@ -338,10 +321,10 @@ def _run_to(
     precision = f"float32, products of {precision_of(runs[0].products, device)}"
     # Now: the source may change while the run goes on.
     maker = {"precision": precision, **provenance.maker(device)}
-    saved = [_load_checkpoint(run, device) for run in runs]
+    saved = [checkpoints.load(run, device) for run in runs]
     end = last_log_point(budget, samples_per_update(runs[0]))
     longest = {
-        run: _kept(run, checkpoint, end, dataset)
+        run: checkpoints.kept(run, checkpoint, end, dataset)
         for run, checkpoint in zip(runs, saved, strict=True)
     }
     states = [s for s in saved if s is not None]
@@ -376,14 +359,16 @@ def _run_to(
         ]
         # All checkpoints first: a stack goes on only if they are at the same number of samples.
         for run, content in zip(runs, contents, strict=True):
-            _save_checkpoint(run, content)
+            checkpoints.save(run, content)
         for run, content in zip(runs, contents, strict=True):
             rows = content["training"]["rows"]
             if rows and rows[-1]["samples"] >= longest[run]:
                 manifest = _manifest(run, dataset, content)
                 curves.write(paths.curve(paths.local(), run.study, run.name), rows, manifest)
 
-    if not all(_is_written(run, rows) for run, rows in zip(runs, training.rows, strict=True)):
+    if not all(
+        checkpoints.is_written(run, rows) for run, rows in zip(runs, training.rows, strict=True)
+    ):
         save(training)
     train(
         training,
@@ -394,50 +379,6 @@ def _run_to(
         stop_requested=stop_requested,
         seconds_between_checkpoints=seconds_between_checkpoints,
     )
-
-
-def _kept(run: Run, checkpoint: dict[str, Any] | None, end: int, dataset: Dataset) -> int:
-    """Samples to which the run's curve on this machine goes; it is not written over before.
-
-    A curve that has lost its checkpoint is kept until the run has come as far again, through any
-    number of stops.
-
-    Raises:
-        ConfigurationError: if the run was trained on other data; if the curve has lost its
-            checkpoint and goes beyond `end` or was made with other settings.
-        DamagedFileError: if a curve without a checkpoint, or its manifest, cannot be read.
-    """
-    file, samples, manifest = paths.curve(paths.local(), run.study, run.name), 0, dict[str, Any]()
-    with nullcontext() if checkpoint is None else suppress(DamagedFileError):
-        if file.exists():
-            samples = int(curves.read(file).samples.iloc[-1])
-            if file.with_suffix(".json").exists():
-                manifest = curves.read_manifest(file)
-                samples = max(samples, manifest["samples"])
-    # Checkpoints of older versions do not say what data they have seen; their curves do.
-    seen = (manifest | (checkpoint or {})).get("data_sha256", dataset.checksums)
-    if seen != dataset.checksums:
-        raise ConfigurationError(
-            f"{run.name} in study {run.study} was trained on other data: expected "
-            f"{dataset.name} of {dataset.checksums}, got {seen}. Use another --study, or "
-            f"delete {file} and its checkpoint to start again"
-        )
-    if checkpoint is not None:
-        return samples
-    if samples > end:
-        raise ConfigurationError(
-            f"{file} goes to {samples:,} samples, and its checkpoint is gone: a run to "
-            f"{end:,} would write over it. Expected a budget of {samples} or more; or "
-            "delete that file first"
-        )
-    made_with = manifest.get("configuration", run.configuration)
-    if other := curves.other_settings(run.configuration, made_with):
-        raise ConfigurationError(
-            f"{file} was made with other settings, and its checkpoint is gone: this run would "
-            f"write over it, and here {other}. Expected the same --set options, or another "
-            "--study; or delete that file first"
-        )
-    return samples
 
 
 def export(run: Run) -> Path:
@@ -451,7 +392,7 @@ def export(run: Run) -> Path:
         ConfigurationError: if its curve goes further than the checkpoint: then the manifest is of
             another training than the parameters; or if these are not finite.
     """
-    checkpoint, curve = _load_checkpoint(run), paths.curve(paths.local(), run.study, run.name)
+    checkpoint, curve = checkpoints.load(run), paths.curve(paths.local(), run.study, run.name)
     if checkpoint is None:
         stands = int(curves.read(curve).samples.iloc[-1]) if curve.exists() else 0
         makes = command(run, max(stands, 100_000))
@@ -477,31 +418,11 @@ def export(run: Run) -> Path:
 def is_short_of(run: Run, budget: str | float) -> bool:
     """Whether the run's curve on this machine, if there is one, ends before the budget does."""
     end = end_of(run, budget)
-    if (file := _curve(run)) is None:
+    if (file := checkpoints.curve(run)) is None:
         return True
     if run.measure == "marginal_loglik" and end < FIRST_MARGINAL_LOGLIK:
         end = samples_per_update(run)  # the only log point before that
     return bool(curves.read_manifest(file)["samples"] < end)
-
-
-def _curve(run: Run) -> Path | None:
-    """The run's curve on this machine, if it and its manifest are there."""
-    file = paths.curve(paths.local(), run.study, run.name)
-    return file if file.exists() and file.with_suffix(".json").exists() else None
-
-
-def _is_written(run: Run, rows: Sequence[Row]) -> bool:
-    """Whether the curve's files are those of the checkpoint, which is written before them."""
-    if not rows:
-        return True
-    if (file := _curve(run)) is None:
-        return False
-    try:
-        manifest = curves.read_manifest(file)
-    except DamagedFileError:
-        return False
-    is_whole = file.read_bytes() == curves.as_text(rows).encode()
-    return is_whole and bool(manifest["samples"] == rows[-1]["samples"])
 
 
 def _makers(
@@ -538,37 +459,3 @@ def _manifest(run: Run, dataset: Dataset, content: dict[str, Any]) -> dict[str, 
         "data_sha256": dataset.checksums,
         "unit": "nats per datapoint",
     }
-
-
-def _save_checkpoint(run: Run, content: dict[str, Any]) -> None:
-    with atomic(paths.checkpoint(run.study, run.name)) as temporary:
-        digest = provenance.digest(run.configuration)
-        torch.save({**content, "configuration_sha256": digest}, temporary)
-
-
-def _load_checkpoint(run: Run, device: torch.device | None = None) -> dict[str, Any] | None:
-    """The checkpoint of a run, to be continued on a device; None if there is none."""
-    source = paths.checkpoint(run.study, run.name)
-    if not source.exists():
-        return None
-    with reading(source, "delete it; the run then begins again"):
-        content: dict[str, Any] = torch.load(source, weights_only=True)
-        made_with = content["configuration_sha256"]
-        made_on = content["makers"][-1]["hardware"]["device"]
-    if made_with != provenance.digest(run.configuration):
-        made = ""
-        if (file := _curve(run)) is not None:
-            manifest = curves.read_manifest(file)
-            asked = curves.other_settings(run.configuration, manifest["configuration"])
-            made = f" by `{manifest.get('command')}`; here {asked}"
-        raise ConfigurationError(
-            f"{source} was made with other settings than those of {run.name} in study "
-            f"{run.study}{made}. Repeat its --set options, use another --study, or delete that "
-            "file and the curve to start again"
-        )
-    if device is not None and device.type != made_on:
-        raise ConfigurationError(
-            f"{source} was made on {made_on}, and {device.type} has no such random numbers: "
-            f"continue with --device {made_on}, or delete that file to start again"
-        )
-    return content
