@@ -16,9 +16,10 @@ import pandas as pd
 import pytest
 import torch
 import yaml  # type: ignore[import-untyped]
-from published import write_curve
+from published import put, write_curve
 
-from aevb import cli, curves, data, experiments, figures, paths, runner
+from aevb import citing, cli, curves, data, experiments, figures, paths, runner
+from aevb.files import DamagedFileError
 
 RUN = experiments.figure2_run("mnist", 20, "aevb")
 
@@ -239,6 +240,14 @@ def test_a_published_curve_can_be_cited(capsys: pytest.CaptureFixture[str]) -> N
     assert entry.count("{") == entry.count("}")
     released = yaml.safe_load((paths.root() / "CITATION.cff").read_text())["date-released"]
     assert f"  year   = {{{released.year}}},\n" in entry
+
+
+def test_without_the_date_of_a_release_there_is_no_year_to_cite(project: Path) -> None:
+    (paths.root() / "CITATION.cff").write_text("title: none\n")
+    put(paths.published(), 100, commit="0", versions={"aevb": "0"})
+    file = paths.curve(paths.published(), RUN.study, RUN.name)
+    with pytest.raises(DamagedFileError, match=r"CITATION\.cff: expected a line such as"):
+        citing.bibtex(file, curves.read_manifest(file))
 
 
 def test_where_a_curve_is_that_cannot_be_cited_here(

@@ -14,13 +14,13 @@ import typer
 from tqdm import tqdm
 
 from aevb import (
+    citing,
     claims,
     curves,
     data,
     experiments,
     paths,
     prefixes,
-    provenance,
     publishing,
     readings,
     runner,
@@ -201,7 +201,7 @@ def cite(
         raise FileNotFoundError(
             f"no published curve at {file}: {there if inside else curves.CHECKOUT}"
         )
-    print(provenance.bibtex(file, curves.read_manifest(file)))
+    print(citing.bibtex(file, curves.read_manifest(file)))
 
 
 class _StopOnSignal:

@@ -3,16 +3,12 @@
 import hashlib
 import json
 import platform
-import re
 import subprocess
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-
-from aevb import paths
 
 PACKAGES = ("aevb", "torch", "torchvision", "numpy", "scipy", "pandas")
 
@@ -21,42 +17,6 @@ def digest(configuration: Any) -> str:
     """SHA-256 of a configuration's canonical JSON."""
     canonical = json.dumps(configuration, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def released() -> str:
-    """The year of the release that CITATION.cff names."""
-    text = (paths.root() / "CITATION.cff").read_text()
-    found = re.search(r"^date-released: *[\"']?(\d{4})-", text, re.MULTILINE)
-    if found is None:
-        raise ValueError("CITATION.cff has no line such as date-released: 2026-11-24")
-    return found[1]
-
-
-def bibtex(file: Path, manifest: Mapping[str, Any]) -> str:
-    """An entry that cites one curve.
-
-    Args:
-        file: the curve, within the project.
-        manifest: its manifest.
-    """
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    run, curve = manifest["configuration"], f"curve {manifest['name']}"
-    key = f"aevb-reproduction-{run['study']}-{manifest['name']}"
-    source = f"commit {manifest['commit']}" if manifest["commit"] else "commit unknown"
-    return "\n".join(
-        [
-            f"@misc{{{key},",
-            "  author = {{The AEVB reproduction developers}},",
-            f"  title  = {{{{Auto-Encoding Variational Bayes, reproduced: {curve}}}}},",
-            f"  year   = {{{released()}}},",
-            f"  note   = {{File {file.relative_to(paths.root()).as_posix()}, "
-            f"{manifest['samples']:,} training samples,",
-            f"            SHA-256 {sha256},",
-            f"            configuration SHA-256 {manifest['configuration_sha256']},",
-            f"            made by version {manifest['versions']['aevb']}, {source}}},",
-            "}",
-        ]
-    )
 
 
 def versions() -> dict[str, str]:
