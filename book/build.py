@@ -1,6 +1,7 @@
 """Build the book: execute a chapter, or render the executed chapters as HTML or as a PDF.
 
     python book/build.py execute book/chapters/figure2.md   # writes book/notebooks/figure2.ipynb
+    python book/build.py text book/chapters/figure2.md      # the same, if only its text changed
     python book/build.py html                               # writes book/_build/html
     python book/build.py pdf                                # writes book/_build/latex/aevb.pdf
 
@@ -161,6 +162,31 @@ def execute_chapter(source: Path, target: Path) -> None:
         nbformat.write(done, part)  # type: ignore[no-untyped-call]
 
 
+def take_text(source: Path, notebook: Path) -> None:
+    """Bring the text of an executed notebook up to its chapter's; outputs stay as they are.
+
+    Arguments:
+        source: the chapter.
+        notebook: what its execution wrote.
+
+    Raises:
+        ChapterError: the code is not that of the execution.
+    """
+    plan, done = read_chapter(source), nbformat.read(notebook, 4)  # type: ignore[no-untyped-call]
+    ours, executed = (
+        [cell for cell in of.cells if cell.cell_type == "code"] for of in (plan, done)
+    )
+    if [cell.source for cell in ours] != [cell.source for cell in executed]:
+        raise ChapterError(
+            f"{source.name}: its code has changed since {notebook.name} was executed; expected "
+            f"other text only: python book/build.py execute {source}"
+        )
+    for cell, before in zip(ours, executed, strict=True):
+        cell.outputs, cell.execution_count = before.outputs, before.execution_count
+    with atomic(notebook) as part:
+        nbformat.write(plan, part)  # type: ignore[no-untyped-call]
+
+
 def record_execution(notebook: Path, run_seconds: float) -> dict[str, Any]:
     """What the one execution of this process took; call it right after that.
 
@@ -281,6 +307,21 @@ def execute(
         record = BOOK / "executions" / f"{source.stem}.json"
         with atomic(record) as part:
             part.write_text(json.dumps(record_execution(target, took), indent=2) + "\n")
+
+
+@app.command()
+def text(source: Annotated[Path, typer.Argument(exists=True, dir_okay=False)]) -> None:
+    """Take over a chapter's text into its notebook, where no code changed since its execution."""
+    notebook, file = NOTEBOOKS / f"{source.stem}.ipynb", BOOK / "executions" / f"{source.stem}.json"
+    try:
+        take_text(source, notebook)
+    except ChapterError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from None
+    record = json.loads(file.read_text())
+    record["notebook_sha256"] = hashlib.sha256(notebook.read_bytes()).hexdigest()
+    with atomic(file) as part:
+        part.write_text(json.dumps(record, indent=2) + "\n")
 
 
 @app.command()

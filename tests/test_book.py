@@ -15,6 +15,7 @@ from typing import Any
 import jupytext
 import nbformat
 import pytest
+import typer
 import yaml  # type: ignore[import-untyped]
 from sphinx_external_toc.parsing import parse_toc_yaml
 
@@ -166,6 +167,38 @@ def test_figures_say_what_they_show(notebook: Path) -> None:
     for c in read(notebook).cells:
         if any("image/svg+xml" in o.get("data", {}) for o in c.get("outputs", [])):
             assert c.metadata.get("mystnb", {}).get("image", {}).get("alt"), c.source
+
+
+def test_text_is_taken_over_and_outputs_stay_but_not_under_other_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(build, "BOOK", tmp_path)
+    monkeypatch.setattr(build, "NOTEBOOKS", tmp_path)
+    chapter, notebook = tmp_path / "tiny.md", tmp_path / "tiny.ipynb"
+    record = tmp_path / "executions" / "tiny.json"
+    record.parent.mkdir()
+    record.write_text('{"notebook_sha256": "", "run_seconds": 1.0}')
+    chapter.write_text(CHAPTER + cell("print(1)"))
+    executed = build.read_chapter(chapter)
+    for one in (c for c in executed.cells if c.cell_type == "code"):
+        seen = {"output_type": "stream", "name": "stdout", "text": "seen"}
+        one.outputs, one.execution_count = [seen], 7
+    notebook.write_text(json.dumps(executed))
+    chapter.write_text(CHAPTER + "A second thought.\n" + cell("print(1)"))
+    build.text(chapter)
+    after = read(notebook)
+    assert [c.source for c in after.cells] == [c.source for c in jupytext.read(chapter).cells]
+    assert "A second thought." in [c.source for c in after.cells]
+    assert {(c.outputs[0].text, c.execution_count) for c in after.cells if "outputs" in c} == {
+        ("seen", 7)
+    }
+    digest = hashlib.sha256(notebook.read_bytes()).hexdigest()
+    assert json.loads(record.read_text()) == {"notebook_sha256": digest, "run_seconds": 1.0}
+    chapter.write_text(CHAPTER + cell("print(2)"))
+    with pytest.raises(typer.Exit):
+        build.text(chapter)
+    assert "tiny.md: its code has changed since tiny.ipynb" in capsys.readouterr().err
+    assert hashlib.sha256(notebook.read_bytes()).hexdigest() == digest
 
 
 def test_executing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
