@@ -212,6 +212,12 @@ def record_execution(notebook: Path, run_seconds: float) -> dict[str, Any]:
     }
 
 
+def write_record(source: Path, record: dict[str, Any]) -> None:
+    """Keep what the execution of a published chapter took."""
+    with atomic(BOOK / "executions" / f"{source.stem}.json") as part:
+        part.write_text(json.dumps(record, indent=2) + "\n")
+
+
 def execution_tables() -> str:
     """What the last execution of every chapter took, and where it was, in Markdown."""
     toc = yaml.safe_load((BOOK / "_toc.yml").read_text())
@@ -304,24 +310,21 @@ def execute(
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
     if target.parent == NOTEBOOKS:
-        record = BOOK / "executions" / f"{source.stem}.json"
-        with atomic(record) as part:
-            part.write_text(json.dumps(record_execution(target, took), indent=2) + "\n")
+        write_record(source, record_execution(target, took))
 
 
 @app.command()
 def text(source: Annotated[Path, typer.Argument(exists=True, dir_okay=False)]) -> None:
     """Take over a chapter's text into its notebook, where no code changed since its execution."""
-    notebook, file = NOTEBOOKS / f"{source.stem}.ipynb", BOOK / "executions" / f"{source.stem}.json"
+    notebook = NOTEBOOKS / f"{source.stem}.ipynb"
     try:
         take_text(source, notebook)
     except ChapterError as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
-    record = json.loads(file.read_text())
-    record["notebook_sha256"] = hashlib.sha256(notebook.read_bytes()).hexdigest()
-    with atomic(file) as part:
-        part.write_text(json.dumps(record, indent=2) + "\n")
+    record = json.loads((BOOK / "executions" / f"{source.stem}.json").read_text())
+    digest = hashlib.sha256(notebook.read_bytes()).hexdigest()
+    write_record(source, record | {"notebook_sha256": digest})
 
 
 @app.command()

@@ -61,7 +61,8 @@ def test_of_one_image_every_reading_is_of_that_image() -> None:
 def test_without_models_or_a_table_it_says_so(project: object) -> None:
     with pytest.raises(FileNotFoundError, match=r"no models of Figure 3 .*: run this in a"):
         readings.write()
-    with pytest.raises(FileNotFoundError, match=r"no readings at .*: run this in a"):
+    said = r"no readings at .*: run this in a .*`aevb readings` makes it again"
+    with pytest.raises(FileNotFoundError, match=said):
         readings.read()
     paths.readings().parent.mkdir(parents=True)
     paths.readings().write_text("")

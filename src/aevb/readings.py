@@ -110,6 +110,8 @@ def read() -> pd.DataFrame:
     """
     file = paths.readings()
     if not file.exists():
-        raise FileNotFoundError(f"no readings at {file}: {curves.CHECKOUT}")
+        raise FileNotFoundError(
+            f"no readings at {file}: {curves.CHECKOUT}; there `aevb readings` makes it again"
+        )
     with reading(file, "`aevb readings` makes it again"):
         return pd.read_csv(file)
