@@ -1,6 +1,5 @@
 """The `aevb` command: what the library does, from a terminal."""
 
-import math
 import os
 import signal
 import sys
@@ -24,10 +23,11 @@ from aevb import (
     publishing,
     readings,
     runner,
+    selection,
 )
 from aevb import compare as comparison
 from aevb.files import DamagedFileError
-from aevb.train import Stopped, Training
+from aevb.train import Diverged, Stopped, Training
 
 app = typer.Typer(
     help="Reproduce Auto-Encoding Variational Bayes (arXiv:1312.6114).",
@@ -128,19 +128,7 @@ def run(
             "device cuda: PyTorch finds no CUDA device here; without the option the CPU trains"
         )
     torch.set_num_threads(threads)
-    dataset = data.load(runs[0].dataset)
-    if runs[0].pixels == "binary":
-        dataset = data.binarised(dataset)
-    stop = _StopOnSignal()  # from now on: where data are downloaded an interrupt ends at once
-    with closing(Progress(runs[0])) as progress:
-        runner.run_to(
-            runs,
-            samples,
-            dataset,
-            device=torch.device(device),
-            report=progress,
-            stop_requested=stop.requested,
-        )
+    _train(runs, samples, torch.device(device))
     for one in runs:
         curve = paths.curve(paths.local(), one.study, one.name)
         last = curves.read(curve).iloc[-1]
@@ -150,11 +138,44 @@ def run(
             f"{last.test:.2f} nats at {last.samples:,.0f} samples "
             f"→ {curve.relative_to(paths.root())}"
         )
-        if not math.isfinite(last.test):
-            print(
-                f"{one.name} diverged: expected a finite value; {runner.SMALLER_STEPS}",
-                file=sys.stderr,
-            )
+
+
+def _train(runs: list[experiments.Run], samples: float, device: torch.device) -> None:
+    dataset = data.load(runs[0].dataset, runs[0].split)
+    if runs[0].pixels == "binary":
+        dataset = data.binarised(dataset)
+    stop = _StopOnSignal()  # from now on: where data are downloaded an interrupt ends at once
+    with closing(Progress(runs[0])) as progress:
+        runner.run_to(
+            runs,
+            samples,
+            dataset,
+            device=device,
+            report=progress,
+            stop_requested=stop.requested,
+        )
+
+
+@app.command()
+def select(
+    names: Annotated[list[str], typer.Argument(help="Runs, such as mnist-nz20-aevb-seed0.")],
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+) -> None:
+    """Choose a step size by the paper's rule: train every candidate, take the highest bound."""
+    torch.set_num_threads(threads)
+    for name in names:
+        run = experiments.paper_run(name)
+        samples = experiments.selection_samples(run)
+        for candidate in experiments.candidates(run):
+            try:
+                _train([candidate], samples, torch.device("cpu"))
+            except Diverged as error:
+                print(error)
+        scored = selection.scores(paths.local(), run)
+        for step_size, score in scored.items():
+            said = "diverged" if score is None else f"{run.objective} {score:.2f} nats"
+            print(f"{name}, step size {step_size:g}: {said}")
+        print(f"{name}: step size {selection.chosen(scored):g}")
 
 
 @app.command()
@@ -277,6 +298,9 @@ def main() -> None:
         done = "stopped; the same command goes on from its last checkpoint, if it had one yet"
         print(done, file=sys.stderr)
         sys.exit(130)
+    except Diverged as error:
+        print(f"aevb: {error}", file=sys.stderr)
+        sys.exit(1)
     except (data.DataError, experiments.ConfigurationError, DamagedFileError, OSError) as error:
         print(f"aevb: {error}", file=sys.stderr)
         sys.exit(2)

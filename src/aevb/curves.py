@@ -34,7 +34,6 @@ FIELDS = {
     "samples",
     "configuration",
     "configuration_sha256",
-    "step_size_selection",
     "data_sha256",
 }
 
@@ -88,9 +87,7 @@ def remedy(verb: str, source: Path) -> str:
 
 def other_settings(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     """How a configuration differs from another, in words; empty if it does not."""
-    default = "its default"  # of a setting that came later, which a configuration leaves out
-    ours, theirs = (json.loads(json.dumps(one)) for one in (ours, theirs))  # lists, not tuples
-    pairs = {key: (ours.get(key, default), theirs.get(key, default)) for key in {**ours, **theirs}}
+    pairs = {key: (ours.get(key), theirs.get(key)) for key in {**ours, **theirs}}
     return ", ".join(f"{key} is {a}, not {b}" for key, (a, b) in pairs.items() if a != b)
 
 
@@ -108,7 +105,22 @@ def read_manifest(source: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(file.read_text())
         if missing := FIELDS.difference(manifest):
             raise ValueError(f"no {', '.join(sorted(missing))}")
-    return manifest
+    return manifest | {"configuration": configuration(manifest)}
+
+
+# What tells a manifest of the first edition, whose runs chose their step sizes themselves.
+FIRST_EDITION = "step_size_selection"
+
+
+def configuration(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration in a manifest; of the first edition, in today's settings."""
+    if FIRST_EDITION not in manifest:
+        return dict(manifest["configuration"])
+    later = {"hidden_layers": 1, "pixels": "grey", "sleep_first": False, "clip_dreams": False}
+    then = {**later, **manifest["configuration"]}
+    gone = ("step_sizes", "selection_window")
+    step_size = manifest[FIRST_EDITION]["step_size"]
+    return {k: v for k, v in then.items() if k not in gone} | {"step_size": step_size, "split": 0}
 
 
 def read_both(source: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -132,8 +144,8 @@ def read_both(source: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def step_size(source: Path) -> float:
-    """The step size that the run of the curve file `source` selected, or was given."""
-    return float(read_manifest(source)["step_size_selection"]["step_size"])
+    """The step size of the run of the curve file `source`."""
+    return float(read_manifest(source)["configuration"]["step_size"])
 
 
 def paper_figure(name: str) -> pd.DataFrame:

@@ -100,7 +100,7 @@ FREYFACE_TRAIN = 1_600
 """How many of the 1,965 Frey faces are for training; the rest are for testing."""
 
 FREYFACE_SPLIT_SEED = 1312_6114
-"""Seed of the permutation that splits Frey Face: the same for every run, whatever its own seed."""
+"""Seed of the permutation of split 0 of Frey Face; that of split k is this plus k."""
 
 
 class DataError(RuntimeError):
@@ -126,6 +126,7 @@ class Dataset:
         test_labels: The same for `test`.
         checksums: SHA-256 (hexadecimal) of each file that the images came from, by file name.
         pixels: `"grey"`, or `"binary"` where they are `binarised`.
+        split: Which random split of Frey Face; 0 for MNIST, which has one.
     """
 
     name: Name
@@ -138,6 +139,7 @@ class Dataset:
     test_labels: Tensor | None = None
     checksums: dict[str, str] = field(default_factory=dict)
     pixels: Pixels = "grey"
+    split: int = 0
 
 
 def binarised(dataset: Dataset) -> Dataset:
@@ -153,7 +155,7 @@ def binarised(dataset: Dataset) -> Dataset:
     return replace(dataset, train=train, validation=validation, test=test, pixels="binary")
 
 
-def load(name: Name) -> Dataset:
+def load(name: Name, split: int = 0) -> Dataset:
     """Find or download a data set, verify its files, and load it.
 
     ========  ==========  ===============  ========================  ===========
@@ -167,22 +169,27 @@ def load(name: Name) -> Dataset:
     No pixel is thresholded: the greys between 0 and 1 stay, and serve as Bernoulli targets.
 
     Frey Face is a video, in which neighbouring images are near-duplicates, and has no official
-    split: it is shuffled with `FREYFACE_SPLIT_SEED` first. So its test images are not
+    split: it is shuffled first, by a seed that depends on `split`. So its test images are not
     independent of its training images, and a low test error there shows little.
 
     Args:
         name: `"mnist"` or `"freyface"`.
+        split: Which random split of Frey Face.
 
     Returns:
         The data set, on the CPU.
 
     Raises:
         DataError: A file is wrong, or missing and cannot be downloaded.
-        ValueError: There is no data set of that name.
+        ValueError: There is no data set of that name, or MNIST is asked for another split.
     """
     files = fetch(name)
     checksums = {file.name: file.sha256 for file in _FILES[name]}
-    return _LOADERS[name](files, checksums)
+    if name == "freyface":
+        return _load_freyface(files, checksums, split)
+    if split != 0:
+        raise ValueError(f"mnist has the split 0 alone, not {split}")
+    return _load_mnist(files, checksums)
 
 
 def fetch(name: Name) -> list[Path]:
@@ -457,10 +464,10 @@ def _torchvision_mnist() -> Any:
     return datasets.MNIST
 
 
-def _load_freyface(files: list[Path], checksums: dict[str, str]) -> Dataset:
+def _load_freyface(files: list[Path], checksums: dict[str, str], split: int) -> Dataset:
     """Load Frey Face from its verified .mat file."""
     faces = scipy.io.loadmat(files[0])["ff"].T  # (1965, 560) uint8: each row a face, row by row
-    order = np.random.default_rng(FREYFACE_SPLIT_SEED).permutation(len(faces))
+    order = np.random.default_rng(FREYFACE_SPLIT_SEED + split).permutation(len(faces))
     # 256 levels, so that every pixel lies strictly below 1; dividing by a power of two is exact.
     pixels = torch.from_numpy(faces[order].astype(np.float32)).div_(256)
     return Dataset(
@@ -470,7 +477,5 @@ def _load_freyface(files: list[Path], checksums: dict[str, str]) -> Dataset:
         test=pixels[FREYFACE_TRAIN:],
         image_shape=IMAGE_SHAPE["freyface"],
         checksums=checksums,
+        split=split,
     )
-
-
-_LOADERS = {"mnist": _load_mnist, "freyface": _load_freyface}

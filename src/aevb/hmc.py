@@ -6,6 +6,7 @@ replicate `(replicates, 1, 1)` or one per datapoint `(replicates, rows, 1)`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 import torch
@@ -86,7 +87,8 @@ def log_likelihood_gradients(
     """
     if isinstance(p_x, Bernoulli):
         with torch.no_grad():
-            error = x - p_x.mean
+            mean = p_x.mean
+            error = torch.sub(x, mean, out=mean)
         return torch.autograd.grad(p_x.logits, inputs, error)
     with torch.enable_grad():
         return torch.autograd.grad(p_x.log_prob(x).sum(), inputs)
@@ -141,9 +143,22 @@ class Joint:
         """The chunks: which rows, their z, and p(x|z) to be differentiated by it."""
         for rows in self.chunks():
             chunk = z[:, rows].detach().requires_grad_()
-            with torch.enable_grad():
+            with torch.enable_grad(), _held(self.decoder):
                 p_x = self.decoder(chunk)
             yield rows, chunk, p_x
+
+
+@contextmanager
+def _held(decoder: Decoder) -> Iterator[None]:
+    """Within it no gradient of the decoder's weights is prepared: it would double the work."""
+    wanted = [p for p in decoder.parameters() if p.requires_grad]
+    try:
+        for p in wanted:
+            p.requires_grad_(False)
+        yield
+    finally:
+        for p in wanted:
+            p.requires_grad_(True)
 
 
 def leapfrog(

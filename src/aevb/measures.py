@@ -8,9 +8,9 @@ from aevb.hmc import Joint
 from aevb.learners.aevb import lower_bound
 from aevb.likelihood import appendix_d, importance_sampled, sample_posterior, starting_points
 from aevb.networks import Model
-from aevb.randomness import Streams
+from aevb.randomness import Streams, generator
 
-EVALUATED_TRAINING_POINTS = 10_000
+EVALUATED_TRAINING_POINTS = 5_000
 EVALUATION_ROWS = 1_000
 
 
@@ -20,17 +20,29 @@ def lower_bounds(
     """Fresh estimates of the bound (estimator B, L = 1), for Figure 2.
 
     Returns:
-        `(replicates, rows)`, nats: of the first 10,000 training points (`train`), all test points
-        (`test`), the first 1000 of them (`test_first1000`), and, where the data set has them, the
-        `validation` points, which the paper's test curves on MNIST seem to be of.
+        `(replicates, rows)`, nats: of 5,000 training points, all where there are fewer (`train`);
+        of all test points (`test`); and, where the data set has them, of the `validation` points,
+        which the paper's test curves on MNIST seem to be of.
     """
-    train_bounds = _lower_bounds(model, points[:EVALUATED_TRAINING_POINTS], streams)
-    test_bounds = _lower_bounds(model, dataset.test.to(points.device), streams)
-    values = {"train": train_bounds, "test": test_bounds, "test_first1000": test_bounds[:, :1000]}
+    values = {
+        "train": _lower_bounds(model, evaluated(points), streams),
+        "test": _lower_bounds(model, dataset.test.to(points.device), streams),
+    }
     if len(dataset.validation):
         validation = dataset.validation.to(points.device)
         values["validation"] = _lower_bounds(model, validation, streams)
     return values
+
+
+def evaluated(points: Tensor) -> Tensor:
+    """The training points that are evaluated: random ones, the same for every run.
+
+    MNIST's first 10,000 are 0.5 to 1.5 nats easier than all 50,000.
+    """
+    if len(points) <= EVALUATED_TRAINING_POINTS:
+        return points
+    order = torch.randperm(len(points), generator=generator(0, "evaluated training points"))
+    return points[order[:EVALUATED_TRAINING_POINTS].to(points.device)]
 
 
 @torch.no_grad()
@@ -42,7 +54,11 @@ def _lower_bounds(model: Model, images: Tensor, streams: Streams) -> Tensor:
     return torch.cat(parts, 1).double()
 
 
-TEST_HALVES = {"test_first5000": slice(5000), "test_last5000": slice(-5000, None)}
+TEST_SUBSETS = {
+    "test_first1000": slice(1000),
+    "test_first5000": slice(5000),
+    "test_last5000": slice(-5000, None),
+}
 
 
 def lower_bounds_by_subset(
@@ -51,11 +67,11 @@ def lower_bounds_by_subset(
     """As `lower_bounds`, of every set of images that the paper's test curve may be on.
 
     Returns:
-        `(replicates, rows)`, nats: what `lower_bounds` gives, and of the two halves of the test
-        points (`test_first5000`, `test_last5000`).
+        `(replicates, rows)`, nats: what `lower_bounds` gives, of the first 1000 test points
+        (`test_first1000`) and of their halves (`test_first5000`, `test_last5000`).
     """
     values = lower_bounds(model, points, dataset, streams)
-    return values | {name: values["test"][:, rows] for name, rows in TEST_HALVES.items()}
+    return values | {name: values["test"][:, rows] for name, rows in TEST_SUBSETS.items()}
 
 
 def marginal_logliks(

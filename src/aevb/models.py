@@ -55,7 +55,7 @@ def read(source: Path) -> tuple[Model, dict[str, Any]]:
     """
     with _opened(source) as (file, made_by):
         parameters = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        run = TypeAdapter(Run).validate_python(made_by["configuration"])
+        run = TypeAdapter(Run).validate_python(curves.configuration(made_by))
         model = Model([architecture(run, len(parameters["encoder.hidden.weight"]))])
         load_replicate(dict(model.named_parameters()), 0, parameters)
         return model, made_by

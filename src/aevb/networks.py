@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from aevb.distributions import Bernoulli, DiagonalGaussian
+from aevb.products import affine
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,10 @@ class StackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(replicates, rows, n_in)` to `(replicates, rows, n_out)`."""
-        return torch.baddbmm(self.bias, x, self.weight, alpha=self.factor)
+        weight = self.weight if self.factor == 1 else self.weight * self.factor
+        if len(weight) == 1:
+            return affine(x[0], weight[0], self.bias[0, 0])[None]
+        return torch.baddbmm(self.bias, x, weight)
 
 
 class TanhLayers(nn.ModuleList):

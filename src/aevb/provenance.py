@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from aevb import products
+
 PACKAGES = ("aevb", "torch", "torchvision", "numpy", "scipy", "pandas")
 
 
@@ -25,15 +27,20 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
-    """The processor that computed, its vector instructions, and how many threads of it.
+    """The processor that computed, its vector instructions, its matrix products and threads.
 
     A virtual processor's name may say little, and with other instructions sums round otherwise.
     """
     threads = {"threads": torch.get_num_threads()}
     if device.type == "cuda":
         return {"device": "cuda", "name": torch.cuda.get_device_name(device), **threads}
-    instructions = torch.backends.cpu.get_cpu_capability()
-    return {"device": "cpu", "name": _processor(), "instructions": instructions, **threads}
+    return {
+        "device": "cpu",
+        "name": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "products": products.kernel(),
+        **threads,
+    }
 
 
 def _processor() -> str:

@@ -1,18 +1,16 @@
-"""From a configuration to a curve: step-size selection, training, evaluation."""
+"""From a configuration to a curve: training, evaluation, checkpoints, models."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from aevb import checkpoints, curves, measures, models, paths, provenance
-from aevb.backprop import BackpropAEVB, BackpropWakeSleep
+from aevb import backprop, checkpoints, curves, measures, models, paths, provenance
 from aevb.data import Dataset
 from aevb.experiments import (
     ConfigurationError,
@@ -29,7 +27,7 @@ from aevb.learners.wake_sleep import WakeSleep
 from aevb.networks import Initialisation, initialised
 from aevb.optim import Ascent, Optimisation
 from aevb.randomness import Streams, generator
-from aevb.train import Row, State, Training, last_log_point, precision_of, train
+from aevb.train import Diverged, Row, State, Training, last_log_point, train
 
 # What is being done, the number of samples at which it ends, and the training.
 Report = Callable[[str, int, Training], None]
@@ -42,14 +40,13 @@ def silent(_what: str, _end: int, _training: Training) -> None:
 FIRST_MARGINAL_LOGLIK = 100_000
 
 # What to do about a run that diverged.
-SMALLER_STEPS = "try smaller step sizes, with --set step_sizes and a --study of their own"
+SMALLER_STEPS = "try a smaller step size, with --set step_size and a --study of its own"
 
 CPU = torch.device("cpu")
 
 
 def start(
     runs: Sequence[Run],
-    step_sizes: Sequence[float],
     dataset: Dataset,
     device: torch.device = CPU,
     *,
@@ -57,19 +54,23 @@ def start(
 ) -> Training:
     """A stack of runs before its first update.
 
-    The runs may differ in seed and Nz alone. Without `by_hand` their gradients are autograd's, not
-    those of `backprop`.
+    The runs may differ in seed, Nz and step size alone. Without `by_hand` their gradients are
+    autograd's, not those of `backprop`.
 
     Raises:
-        ConfigurationError: if the data set has pixels of another kind than the runs ask for, or
-            fewer training points; if MCEM is to take minibatches; if the algorithm has no learner.
+        ConfigurationError: if the data set has pixels of another kind than the runs ask for,
+            another split, or fewer training points; if MCEM is to take minibatches; if the
+            algorithm has no learner.
     """
     one = runs[0]
-    by_hand = by_hand and one.hidden_layers == 1
     if dataset.pixels != one.pixels:
         raise ConfigurationError(
             f"{one.name} is a run on {one.pixels} pixels; expected those, got {dataset.name} with "
             f"{dataset.pixels} pixels"
+        )
+    if dataset.split != one.split:
+        raise ConfigurationError(
+            f"{one.name} is a run on split {one.split} of {one.dataset}; got split {dataset.split}"
         )
     if one.n_train is not None and one.n_train > len(dataset.train):
         raise ConfigurationError(
@@ -88,6 +89,7 @@ def start(
     )
     seeds = [generator(run.seed, "initialisation") for run in runs]
     model = initialised(architectures, initialisation, seeds).to(device)
+    by_hand = by_hand and backprop.serves(model)
 
     def streams(purpose: str) -> Streams:
         return Streams(
@@ -98,7 +100,7 @@ def start(
         return Ascent(
             {name: p for name, p in model.named_parameters() if name.startswith(network)},
             Optimisation(one.optimiser, one.warmup, one.prior),
-            step_sizes,
+            [run.step_size for run in runs],
             one.minibatch / len(points),
         )
 
@@ -106,7 +108,7 @@ def start(
     if one.algorithm == "mcem":
         learner = MCEM(model, ascent("decoder"), streams("noise"), len(points))
     elif one.algorithm == "wake-sleep":
-        learner = (BackpropWakeSleep if by_hand else WakeSleep)(
+        learner = (backprop.BackpropWakeSleep if by_hand else WakeSleep)(
             model,
             ascent("encoder"),
             ascent("decoder"),
@@ -116,7 +118,7 @@ def start(
         )
     elif one.algorithm == "aevb":
         if by_hand and one.n_samples == 1 and one.estimator == "B":
-            learner = BackpropAEVB(model, ascent(""), streams("noise"))
+            learner = backprop.BackpropAEVB(model, ascent(""), streams("noise"))
         else:
             learner = AEVB(
                 model,
@@ -177,72 +179,6 @@ def evaluate(training: Training, runs: Sequence[Run], dataset: Dataset) -> list[
     return rows
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The paper's choice of a step size: "performance on the training set in the first few
-    iterations" (section 5).
-
-    Attributes:
-        step_size: the candidate with the highest score.
-        samples: training samples after which candidates were compared.
-        scores: `train_running` of each candidate there, nats per datapoint; null if it diverged.
-    """  # noqa: D205
-
-    step_size: float
-    samples: int
-    scores: dict[str, float | None]
-
-
-def select_step_sizes(
-    runs: Sequence[Run],
-    dataset: Dataset,
-    device: torch.device = CPU,
-    report: Report = silent,
-    stop_requested: Callable[[], bool] = lambda: False,
-) -> list[Selection]:
-    """Train a throw-away copy of every run with each candidate for a while; keep the best step.
-
-    With a single candidate there is nothing to choose, and nothing is trained.
-
-    Raises:
-        ConfigurationError: if no candidate gives a finite bound.
-        Stopped: when a stop was requested; nothing is kept.
-    """
-    one = runs[0]
-    if len(one.step_sizes) == 1:
-        return [Selection(step_size=one.step_sizes[0], samples=0, scores={}) for _ in runs]
-    end = last_log_point(one.selection_window, samples_per_update(one))
-    scores: list[dict[float, float]] = [{} for _ in runs]
-    for step_size in one.step_sizes:
-        training = start(runs, [step_size] * len(runs), dataset, device)
-        train(
-            training,
-            end,
-            lambda t: [{} for _ in t.rows],
-            report=partial(report, f"trying step size {step_size}", end),
-            stop_requested=stop_requested,
-        )
-        for of_run, rows in zip(scores, training.rows, strict=True):
-            of_run[step_size] = rows[-1]["train_running"]
-    selections = []
-    for run, of_run in zip(runs, scores, strict=True):
-        finite = {step: score for step, score in of_run.items() if math.isfinite(score)}
-        if not finite:
-            raise ConfigurationError(
-                f"{run.name}: the {run.objective} is not finite after {end:,} samples at any "
-                f"of the step sizes {', '.join(map(str, run.step_sizes))}; expected one at least: "
-                f"{SMALLER_STEPS}"
-            )
-        selections.append(
-            Selection(
-                step_size=max(finite, key=finite.__getitem__),
-                samples=end,
-                scores={str(step): finite.get(step) for step in of_run},
-            )
-        )
-    return selections
-
-
 def run_to(
     runs: Sequence[Run],
     budget: float,
@@ -258,7 +194,7 @@ def run_to(
     Writes each run's curve, manifest and checkpoint under results/local.
 
     Args:
-        runs: of one data set and algorithm; they may differ in seed and Nz.
+        runs: of one data set and algorithm; they may differ in seed, Nz and step size.
         budget: samples of each run, from its beginning.
         dataset: as loaded.
         device: where to compute; the CPU by default.
@@ -269,14 +205,13 @@ def run_to(
 
     Raises:
         ConfigurationError: if no command makes one of the runs, or the data set is not theirs
-            (`start`); if the runs differ in more than seed and Nz, or are not all different; if
+            (`start`); if the runs differ in more than these, or are not all different; if
             another process trains one of them; if their checkpoints are not at the same number of
             samples, or one was made with other settings, of other data or on another kind of
             device; if a curve that is longer than this budget's, or was made with other settings,
-            has lost its checkpoint; if no candidate step size gives a finite bound; if likelihoods
-            of several Nz are asked for.
-        Stopped: when a stop was requested and the checkpoints are written. While step sizes are
-            being selected there are none yet, and the selection will begin again.
+            has lost its checkpoint; if likelihoods of several Nz are asked for.
+        Stopped: when a stop was requested and the checkpoints are written.
+        Diverged: when the runs have diverged; their curves up to there are written.
     """
     for run in runs:
         command(run, 1)  # a curve that no command makes again must not be begun
@@ -290,11 +225,12 @@ def run_to(
         if wrong := [
             f"{name} is {first[name]} and {value}"
             for name, value in asdict(run).items()
-            if value != first[name] and name not in ("seed", "nz")
+            if value != first[name] and name not in ("seed", "nz", "step_size")
         ]:
             raise ConfigurationError(
                 f"{runs[0].name} and {run.name} cannot train as one stack, whose runs differ in "
-                f"seed and nz alone: {', '.join(wrong)}; train each with a command of its own"
+                f"seed, nz and step size alone: {', '.join(wrong)}; train each with a command of "
+                "its own"
             )
     if twice := [run.name for k, run in enumerate(runs) if run in runs[:k]]:
         raise ConfigurationError(f"{', '.join(twice)}: given twice; expected once")
@@ -318,7 +254,7 @@ def _run_to(
     stop_requested: Callable[[], bool],
     seconds_between_checkpoints: float,
 ) -> None:
-    precision = f"float32, products of {precision_of(runs[0].products, device)}"
+    precision = f"float32, products of {runs[0].products}"
     # Now: the source may change while the run goes on.
     maker = {"precision": precision, **provenance.maker(device)}
     saved = [checkpoints.load(run, device) for run in runs]
@@ -335,11 +271,7 @@ def _run_to(
             "runs can train as one stack only from the same number of samples, and their "
             f"checkpoints are at different ones: {where}; train each with a command of its own"
         )
-    if states:
-        selections = [Selection(**s["selection"]) for s in states]
-    else:
-        selections = select_step_sizes(runs, dataset, device, report, stop_requested)
-    training = start(runs, [s.step_size for s in selections], dataset, device)
+    training = start(runs, dataset, device)
     if states:
         training.load([s["training"] for s in states])
     seconds = max((s["seconds"] for s in states), default=0.0)
@@ -350,10 +282,10 @@ def _run_to(
         contents: list[dict[str, Any]] = [
             {
                 "training": training.state(r),
-                "selection": asdict(selections[r]),
                 "seconds": elapsed,
                 "makers": _makers(saved[r], maker, training.samples),
                 "data_sha256": dataset.checksums,
+                "diverged": training.has_diverged(),
             }
             for r in range(len(runs))
         ]
@@ -370,15 +302,23 @@ def _run_to(
         checkpoints.is_written(run, rows) for run, rows in zip(runs, training.rows, strict=True)
     ):
         save(training)
-    train(
-        training,
-        budget,
-        lambda t: evaluate(t, runs, dataset),
-        checkpoint=save,
-        report=partial(report, "training", end),
-        stop_requested=stop_requested,
-        seconds_between_checkpoints=seconds_between_checkpoints,
-    )
+    try:
+        train(
+            training,
+            budget,
+            lambda t: evaluate(t, runs, dataset),
+            checkpoint=save,
+            report=partial(report, "training", end),
+            stop_requested=stop_requested,
+            seconds_between_checkpoints=seconds_between_checkpoints,
+        )
+    except Diverged:
+        names = ", ".join(run.name for run in runs)
+        raise Diverged(
+            f"{names} diverged: the {runs[0].objective} is "
+            f"{training.rows[0][-1]['train_running']:.6g} nats at {training.samples:,} samples; "
+            f"{SMALLER_STEPS}"
+        ) from None
 
 
 def export(run: Run) -> Path:
@@ -447,15 +387,12 @@ def _manifest(run: Run, dataset: Dataset, content: dict[str, Any]) -> dict[str, 
         "command": command(run, state["rows"][-1]["samples"]),
         "configuration": run.configuration,
         "configuration_sha256": provenance.digest(run.configuration),
-        "step_size_selection": {
-            **content["selection"],
-            "criterion": f"highest mean minibatch {run.objective} since the previous log point",
-        },
         "samples": state["rows"][-1]["samples"],
         "wall_seconds": round(content["seconds"], 1),
         "samples_per_second": round(state["samples"] / content["seconds"]),
         **last,
         **({"makers": makers} if len(makers) > 1 else {}),
+        **({"diverged": True} if content.get("diverged") else {}),
         "data_sha256": dataset.checksums,
         "unit": "nats per datapoint",
     }

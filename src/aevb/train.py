@@ -7,14 +7,14 @@ same seed: a budget is only a stopping point.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from aevb.learners import Learner
 from aevb.networks import Architecture, load_replicate, parameter_shapes
+from aevb.products import Products, products_in
 from aevb.randomness import Streams
 
 LOG_POINTS_PER_DECADE = 20
@@ -24,34 +24,13 @@ Row = dict[str, float]
 State = dict[str, Any]
 
 
-Products = Literal["float32", "bfloat16"]
-
-# In a format that is one bit too short for it, each of these is rounded to 1.
-_SEEN_THROUGH = {"bfloat16": 1 + 2**-9, "TensorFloat-32": 1 + 2**-12}
-
-
-@contextmanager
-def products_in(precision: Products) -> Iterator[None]:
-    """Asks PyTorch for matrix products in this precision, and then again for those of before."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium" if precision == "bfloat16" else "highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+# A spike at the end of the warm-up can heal, and is over by then; see `Training.has_diverged`.
+SAMPLES_TO_HEAL = 100_000
+FAR_BELOW = 10.0
 
 
-def precision_of(products: Products, device: torch.device) -> str:
-    """What the factors of matrix products are rounded to in fact, on this device, by trying.
-
-    A processor without bfloat16 leaves them as they are, and a GPU takes its own short format.
-    """
-    with products_in(products):
-        identity = torch.eye(64, device=device)
-        for name, value in _SEEN_THROUGH.items():
-            if (value * identity @ identity)[0, 0] == 1:
-                return name
-    return "float32"
+class Diverged(Exception):
+    """The bound of a run is not finite, or far below that of the untrained model."""
 
 
 class Stopped(Exception):
@@ -86,9 +65,7 @@ class Training:
         points: training images `(n, pixels)`, on the learner's device.
         minibatch: M, datapoints per update, drawn uniformly with replacement.
         order: the stream of minibatch indices; None where every update takes all points in order.
-        products: what the factors of matrix products are rounded to while training. bfloat16 is
-            faster where the hardware has it, and elsewhere rounds nothing but takes other kernels;
-            sums and everything else stay in float32.
+        products: what the factors of large matrix products are rounded to while training.
     """
 
     def __init__(
@@ -190,6 +167,24 @@ class Training:
         self._running_sum.zero_()
         self._running_updates = 0
 
+    def has_diverged(self) -> bool:
+        """Whether no run of the stack will come to anything, by the latest log point.
+
+        Its running bound is not finite; or, after ten times the warm-up and 100,000 samples at
+        least, it is ten times as far below zero as the untrained model's.
+        """
+        if not self.rows[0]:
+            return False
+        updates = max(ascent.optimisation.warmup for ascent in self.learner.ascents.values())
+        warmup = updates * self.samples_per_update
+        healed = self.samples >= max(FAR_BELOW * warmup, SAMPLES_TO_HEAL)
+
+        def lost(rows: list[Row]) -> bool:
+            first, last = rows[0]["train_running"], rows[-1]["train_running"]
+            return not math.isfinite(last) or (healed and last < -FAR_BELOW * abs(first))
+
+        return all(lost(rows) for rows in self.rows)
+
     def state(self, replicate: int) -> State:
         """Everything that the rest of a run depends on, parameters without padding, on the CPU."""
 
@@ -270,7 +265,10 @@ def train(
 
     Raises:
         Stopped: after a checkpoint, when a stop was requested.
+        Diverged: after a checkpoint, at the first log point where the training has diverged.
     """
+    if training.has_diverged():
+        raise Diverged
     last_checkpoint = time.monotonic()
 
     def save() -> None:
@@ -298,5 +296,8 @@ def train(
                 save()
         if (evaluations := evaluate(training)) is not None:
             training.log(evaluations)
+        if training.has_diverged():
+            save()
+            raise Diverged
         if point == end or time.monotonic() - last_checkpoint > seconds_between_checkpoints:
             save()
