@@ -1,11 +1,10 @@
 """`make bench`: the same work by every contender, in one run on this machine.
 
-Each contender runs in processes of its own, in three ways: on one core, on two threads, and as two
-one-thread runs side by side. Repetitions are interleaved, so that a slow minute of the machine
-falls on all alike. Written to results/benchmarks/<processor>: cpu.csv; parts.csv, where the time of
-an update goes; and cost.csv, how this project's speed depends on the size of the problem. What has
-to be compiled is left out where there is no C++ compiler. A processor without bfloat16 is asked for
-it all the same: it rounds nothing, but PyTorch then takes other kernels for the products.
+Each contender runs in processes of its own, in two ways: on one core, and as two one-thread runs
+side by side. Repetitions are interleaved, so that a slow minute of the machine falls on all alike.
+Written to results/benchmarks/<processor>: cpu.csv; products.csv, the products of a layer by each
+kernel; parts.csv, where the time of an update goes; and cost.csv, how this project's speed depends
+on the size of the problem. What has to be compiled is left out where there is no C++ compiler.
 """
 
 import json
@@ -17,24 +16,37 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import get_args
 
 import pandas as pd
 import torch
-from contenders import CONTENDERS, MINIBATCH, begin, update_in_parts
+from contenders import CONTENDERS, MINIBATCH, begin, onednn, update_in_parts
+from torch import Tensor
 
 from aevb import paths, provenance
 from aevb.files import atomic
-from aevb.train import Products, precision_of, products_in
+from aevb.products import Products, products_in
 
-WAYS = {"one core": (1, 1), "two threads": (1, 2), "two runs side by side": (2, 1)}
+WAYS = {"one core": (1, 1), "two runs side by side": (2, 1)}
 REPETITIONS, UPDATES = 3, 300
 CPU = torch.device("cpu")
+# Rows, inputs and outputs of the largest layer of each kind of run.
+LAYERS = {
+    "MNIST, 784 to 500": (100, 784, 500),
+    "Frey Face, 560 to 200": (500, 560, 200),
+    "Figure 3, 784 to 100": (100, 784, 100),
+    "a chunk of Monte Carlo EM, 100 to 784": (1000, 100, 784),
+}
+KERNELS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "torch.mm": torch.mm,
+    "oneDNN": onednn,
+    "bfloat16": torch.mm,
+}
 COST = {
     "n_hidden": (100, 200, 500, 1000),
     "nz": (2, 20, 200),
     "minibatch": (50, 100, 500, 1000),
-    "stack": (1, 2, 4),
 }
 
 
@@ -105,6 +117,7 @@ def compare() -> pd.DataFrame:
                 "slowest": round(min(r["speed"] for r in done)),
                 "fastest": round(max(r["speed"] for r in done)),
                 "aevb_is_times_as_fast": round(median["aevb"] / median[name], 2),
+                "bfloat16_is_times_as_fast": round(median["aevb, bfloat16"] / median[name], 2),
                 "share_of_floor": round(
                     median[name] / median[f"floor{', bfloat16' * name.endswith('bfloat16')}"], 2
                 ),
@@ -112,6 +125,29 @@ def compare() -> pd.DataFrame:
             }
             for name, done in runs.items()
         ]
+    return pd.DataFrame(rows)
+
+
+def kernels() -> pd.DataFrame:
+    """Milliseconds of the three products of a layer, by each kernel, on one thread."""
+    torch.set_num_threads(1)
+    rows = []
+    for layer, (m, n_in, n_out) in LAYERS.items():
+        x, weight, grad_y = torch.rand(m, n_in), torch.rand(n_in, n_out), torch.rand(m, n_out)
+        for name, (b, c) in {
+            "forward": (x, weight),
+            "weights": (x.mT, grad_y),
+            "input": (grad_y, weight.mT),
+        }.items():
+            for kernel, times in KERNELS.items():
+                a, d = (b.bfloat16(), c.bfloat16()) if "bfloat16" in kernel else (b, c)
+                took = []
+                for _ in range(UPDATES):
+                    began = time.perf_counter()
+                    times(a, d)
+                    took.append(time.perf_counter() - began)
+                ms = round(1e3 * statistics.median(took), 3)
+                rows.append({"layer": layer, "product": name, "kernel": kernel, "milliseconds": ms})
     return pd.DataFrame(rows)
 
 
@@ -123,13 +159,12 @@ def cost() -> pd.DataFrame:
         for value in values:
             train = begin(**{setting: value}).advance  # type: ignore[arg-type]
             rows_per_update = value if setting == "minibatch" else MINIBATCH
-            runs = value if setting == "stack" else 1
             train(20)
             speeds = []
             for _ in range(REPETITIONS):
                 began = time.perf_counter()
                 train(40)
-                speeds.append(40 * rows_per_update * runs / (time.perf_counter() - began))
+                speeds.append(40 * rows_per_update / (time.perf_counter() - began))
             rows.append(
                 {
                     "setting": setting,
@@ -146,8 +181,6 @@ def parts() -> pd.DataFrame:
     torch.set_num_threads(1)
     rows = []
     for products in get_args(Products):
-        if precision_of(products, CPU) != products:
-            continue
         training = begin(products=products)
         training.advance(100)
         update = update_in_parts(training)
@@ -168,7 +201,7 @@ def folder_name(processor: str) -> str:
 
 def main() -> None:
     """Measure, write and print."""
-    tables = {"cpu": compare(), "parts": parts(), "cost": cost()}
+    tables = {"cpu": compare(), "products": kernels(), "parts": parts(), "cost": cost()}
     about = {"command": "make bench", **provenance.maker(CPU)}
     folder = paths.published() / "benchmarks" / folder_name(about["hardware"]["name"])
     for name, table in tables.items():  # once all is measured: they belong together

@@ -39,7 +39,7 @@ def measure(dataset: data.Name, algorithm: experiments.Algorithm) -> dict[str, o
     run = experiments.figure2_run(dataset, NZ[dataset], algorithm)
     images = data.load(dataset)
     ways = {
-        name: runner.start([run], [0.01], images, by_hand=name == "by_hand")
+        name: runner.start([run], images, by_hand=name == "by_hand")
         for name in ("by_hand", "by_autograd")
     }
     for training in ways.values():

@@ -10,9 +10,8 @@ MANIFEST: dict[str, Any] = {
     "hardware": {"device": "cpu"},
     "precision": "float32",
     "versions": {"torch": "2"},
-    "configuration": {"study": "figure2", "prior": 1.0, "step_sizes": [0.01, 0.02]},
+    "configuration": {"study": "figure2", "prior": 1.0, "step_size": 0.01},
     "configuration_sha256": "0",
-    "step_size_selection": {"step_size": 0.01},
     "data_sha256": {},
 }
 

@@ -6,26 +6,28 @@ import pytest
 import torch
 from torch import Tensor
 
-from aevb import runner
+from aevb import backprop, networks, products, runner
 from aevb.backprop import BackpropAEVB, BackpropWakeSleep
 from aevb.data import Dataset
 from aevb.distributions import Bernoulli
 from aevb.experiments import Algorithm, Likelihood, Run
 from aevb.learners.aevb import AEVB
 from aevb.learners.wake_sleep import WakeSleep
+from aevb.networks import BernoulliDecoder, Encoder
 from aevb.train import Training
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
-RUN = Run(n_hidden=9, minibatch=7, warmup=2, encoder_log_variance_factor=0.3, init_std=0.3)
-NZ = (2, 4)
+RUN = Run(
+    n_hidden=9, nz=4, minibatch=7, warmup=2, encoder_log_variance_factor=0.3, init_std=0.3,
+    step_size=0.05,
+)  # fmt: skip
 
 
 def begin(run: Run, *, by_hand: bool = True) -> Training:
     pixels = torch.rand(60, 12, generator=torch.Generator().manual_seed(0))
     dataset = Dataset("mnist", pixels, pixels[:0], pixels[:0], (3, 4))
-    runs = [replace(run, nz=nz, seed=seed) for seed, nz in enumerate(NZ)]
-    return runner.start(runs, [0.05, 0.02], dataset, by_hand=by_hand)
+    return runner.start([run], dataset, by_hand=by_hand)
 
 
 each_kind = pytest.mark.parametrize(
@@ -65,15 +67,19 @@ def test_log_likelihood_does_not_overflow(scale: float) -> None:
     assert isinstance(learner, BackpropAEVB)
     with torch.no_grad():
         learner.model.decoder.get_submodule("logits").weight.mul_(scale)  # type: ignore[operator]
-    z = 3 * torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(1))
-    x = torch.rand(2, 5, 12, generator=torch.Generator().manual_seed(2))
+    z = 3 * torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
+    x = torch.rand(5, 12, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        p = learner.model.decoder(z)
+        p = learner.model.decoder(z[None])
         assert isinstance(p, Bernoulli)
         assert scale < 300 or p.logits.max() > 100
-        expected = Bernoulli(p.logits.double()).log_prob(x.double())
-        ours = learner._decoder.log_prob(z, x)
+        exact = Bernoulli(p.logits[0].double())
+        ours, gradients, _ = learner._decoder.forward_and_backward(z, x)
+    expected = exact.log_prob(x.double()).sum()
     torch.testing.assert_close(ours.double(), expected, rtol=1e-6, atol=1e-4)
+    grad_logits = (x.double() - exact.mean).sum(0)
+    grad_bias = gradients["decoder.logits.bias"].flatten().double()
+    torch.testing.assert_close(grad_bias, grad_logits, rtol=1e-5, atol=1e-5)
 
 
 @each_kind
@@ -88,21 +94,74 @@ def test_a_run_starts_with_gradients_by_hand_where_it_can(
     assert type(deep) is (AEVB if algorithm == "aevb" else WakeSleep)
 
 
-def test_rounded_products_stay_within_training_and_near_it(
+class ReluDecoder(BernoulliDecoder):
+    """A decoder of a user's own, whose forward pass is another."""
+
+    def forward(self, z: Tensor) -> Bernoulli:
+        return Bernoulli(self.logits(torch.relu(self.hidden(z))))
+
+
+def test_a_decoder_of_ones_own_is_not_taken_for_the_papers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(networks.DECODERS, "bernoulli", ReluDecoder)
+    kinds: list[tuple[Algorithm, type]] = [("aevb", AEVB), ("wake-sleep", WakeSleep)]
+    for algorithm, learner in kinds:
+        training = begin(replace(RUN, algorithm=algorithm))
+        assert type(training.learner) is learner
+        assert not backprop.serves(training.learner.model)
+
+
+def test_an_encoder_of_ones_own_is_not_taken_for_the_papers() -> None:
+    model = begin(RUN).learner.model
+    assert backprop.serves(model)
+
+    class OtherEncoder(Encoder):
+        pass
+
+    model.encoder.__class__ = OtherEncoder
+    assert not backprop.serves(model)
+
+
+def test_several_models_at_once_are_left_to_autograd() -> None:
+    pixels = torch.rand(60, 12)
+    dataset = Dataset("mnist", pixels, pixels[:0], pixels[:0], (3, 4))
+    runs = [RUN, replace(RUN, seed=1)]
+    assert type(runner.start(runs, dataset).learner) is AEVB
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_rounded_products_stay_within_training_and_near_it(
+    by_hand: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.set_default_dtype(torch.float32)
-    exact, rounded = begin(RUN), begin(replace(RUN, products="bfloat16"))
-    precisions = []
+    exact = begin(RUN, by_hand=by_hand)
+    rounded = begin(replace(RUN, products="bfloat16"), by_hand=by_hand)
+    types = []
     step = rounded.learner.step
 
     def observed(x: Tensor) -> Tensor:
-        precisions.append(torch.get_float32_matmul_precision())
+        types.append(products.factor(x).dtype)
         return step(x)
 
     monkeypatch.setattr(rounded.learner, "step", observed)
     for training in (exact, rounded):
         training.advance(30)
-    assert set(precisions) == {"medium"}
-    assert torch.get_float32_matmul_precision() == "highest"
+    assert set(types) == {torch.bfloat16}
+    assert products.factor(torch.zeros(1)).dtype == torch.float32
+    assert not torch.equal(rounded.running_bound, exact.running_bound)
     torch.testing.assert_close(rounded.running_bound, exact.running_bound, rtol=1e-2, atol=0)
+
+
+@each_kind
+def test_each_kernel_makes_the_same_update(
+    algorithm: Algorithm, likelihood: Likelihood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_default_dtype(torch.float32)
+    bounds = []
+    for name in ("MKL", "oneDNN"):
+        monkeypatch.setattr(products, "KERNEL", name)
+        training = begin(replace(RUN, algorithm=algorithm, likelihood=likelihood))
+        training.advance(12)
+        bounds.append(training.running_bound)
+    torch.testing.assert_close(*bounds, rtol=1e-5, atol=1e-5)

@@ -1,7 +1,6 @@
 """What the commands print, and how they fail."""
 
 import hashlib
-import math
 import os
 import re
 import signal
@@ -9,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -41,17 +39,17 @@ cli.main()
 """
 
 
-def small(name: data.Name) -> data.Dataset:
+def small(name: data.Name, split: int = 0) -> data.Dataset:
     """Stands in for `data.load`."""
     pixels = torch.rand(120, 12, generator=torch.Generator().manual_seed(0))
-    return data.Dataset(name, pixels[:80], pixels[80:90], pixels[90:], (3, 4))
+    return data.Dataset(name, pixels[:80], pixels[80:90], pixels[90:], (3, 4), split=split)
 
 
 def test_an_interrupted_run_says_so_and_the_same_command_goes_on(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ["run", RUN.name, "--study", "small", "--budget", "2000"]
-    for setting in ("n_hidden=8", "minibatch=10", "warmup=5", "step_sizes=0.02"):
+    for setting in ("n_hidden=8", "minibatch=10", "warmup=5", "step_size=0.02"):
         arguments += ["--set", setting]
     interrupted = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, *arguments],
@@ -157,21 +155,64 @@ def test_a_run_ends_with_its_last_test_value_called_what_it_is(
     name: str,
     said: str,
 ) -> None:
-    def run_to(runs: list[experiments.Run], *_: object, value: float = -98.5, **__: object) -> None:
+    def run_to(runs: list[experiments.Run], *_: object, **__: object) -> None:
         for run in runs:
             file = paths.curve(paths.local(), run.study, run.name)
-            write_curve(file, [{"samples": 10**6, "test": value}])
+            write_curve(file, [{"samples": 10**6, "test": -98.5}])
 
     monkeypatch.setattr(runner, "run_to", run_to)
-    monkeypatch.setattr(data, "load", lambda _: None)
+    monkeypatch.setattr(data, "load", small)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     cli.run([name])
-    printed = capsys.readouterr()
-    assert printed.out.startswith(f"{name}: {said} → results/local/curves/")
-    assert f"{name} diverged" not in printed.err
-    monkeypatch.setattr(runner, "run_to", partial(run_to, value=math.nan))
-    cli.run([name])
-    assert f"{name} diverged: expected a finite value" in capsys.readouterr().err
+    assert capsys.readouterr().out.startswith(f"{name}: {said} → results/local/curves/")
+
+
+def test_a_run_that_diverges_fails_in_one_line_and_keeps_its_curve(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(data, "load", small)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setenv("MAKEFLAGS", "--jobserver")  # no bar
+    settings = ("--set", "n_hidden=8", "--set", "warmup=0", "--set", "step_size=1e30")
+    arguments = ["aevb", "run", RUN.name, "--study", "large-steps", "--budget", "1e4", *settings]
+    monkeypatch.setattr("sys.argv", arguments)
+    for _ in range(2):  # and is not begun again
+        with pytest.raises(SystemExit, match=r"^1$"):
+            cli.main()
+        told = capsys.readouterr()
+        assert told.out == ""
+        (line,) = told.err.splitlines()
+        assert line.startswith(f"aevb: {RUN.name} diverged: the bound is ")
+        assert "--set step_size" in line
+    curve = paths.curve(paths.local(), "large-steps", RUN.name)
+    assert 1 < len(curves.read(curve)) < 10
+    assert curves.read_manifest(curve)["diverged"] is True
+
+
+def test_a_step_size_is_selected_from_the_curves_of_its_candidates(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of another seed too the candidates are of seed 0; one that diverges ends none of the rest."""
+    monkeypatch.setattr(data, "load", small)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    monkeypatch.setitem(experiments.LOGGING_INTERVAL, "mnist", 2_000)
+    monkeypatch.setattr(experiments, "CANDIDATES", (1000.0, 1e-5, 0.02))
+    cli.app(["select", "mnist-nz20-aevb-seed7"], standalone_mode=False)
+    diverged, *scores, choice = [
+        line for line in capsys.readouterr().out.splitlines() if "samples/s" not in line
+    ]
+    assert diverged.startswith("mnist-nz20-aevb-seed0-step1000 diverged: the bound is ")
+    assert [re.sub(r"-\d\.\d\d ", "… ", line) for line in scores] == [
+        "mnist-nz20-aevb-seed7, step size 1000: diverged",
+        "mnist-nz20-aevb-seed7, step size 1e-05: bound … nats",
+        "mnist-nz20-aevb-seed7, step size 0.02: bound … nats",
+    ]
+    assert choice == "mnist-nz20-aevb-seed7: step size 0.02"
+    folder = paths.curves(paths.local(), experiments.SELECTION)
+    assert sorted(file.name for file in folder.glob("*.csv")) == [
+        f"mnist-nz20-aevb-seed0-step{step}.csv" for step in ("0.02", "1000", "1e-05")
+    ]
 
 
 def test_the_bar_of_a_run_has_a_line_of_its_own(
@@ -180,7 +221,7 @@ def test_the_bar_of_a_run_has_a_line_of_its_own(
     def run_to(
         runs: list[experiments.Run], *_: object, report: runner.Report, **__: object
     ) -> None:
-        training = runner.start(runs, [0.01], small("mnist"))
+        training = runner.start(runs, small("mnist"))
         report("training", 1000, training)
         assert "training" in capsys.readouterr().err
         file = paths.curve(paths.local(), RUN.study, RUN.name)
@@ -309,7 +350,7 @@ def test_the_options_of_run_reach_the_runner(pixels: str, monkeypatch: pytest.Mo
         raise Done
 
     monkeypatch.setattr(runner, "run_to", run_to)
-    monkeypatch.setattr(data, "load", lambda _: mnist)
+    monkeypatch.setattr(data, "load", lambda *_: mnist)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch, "set_num_threads", lambda n: got.update(threads=n))
@@ -318,3 +359,20 @@ def test_the_options_of_run_reach_the_runner(pixels: str, monkeypatch: pytest.Mo
     told = {name: got[name] for name in ("samples", "pixels", "device", "threads")}
     gpu = torch.device("cuda")
     assert told == {"samples": 5e4, "pixels": pixels, "device": gpu, "threads": 3}
+
+
+def test_a_run_trains_on_its_own_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    class Done(Exception):
+        pass
+
+    def load(name: data.Name, split: int) -> data.Dataset:
+        asked.append((name, split))
+        raise Done
+
+    monkeypatch.setattr(data, "load", load)
+    for name in ("freyface-nz2-aevb-seed3", "mnist-nz20-aevb-seed3"):
+        with pytest.raises(Done):
+            cli.run([name])
+    assert asked == [("freyface", 3), ("mnist", 0)]

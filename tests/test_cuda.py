@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 
 GPU = "cuda"
 N_TRAIN = 300
-RUN = Run(n_hidden=32, nz=3, minibatch=20, warmup=5, step_sizes=(0.02,))
+RUN = Run(n_hidden=32, nz=3, minibatch=20, warmup=5, step_size=0.02)
 KINDS = {
     "aevb": RUN,
     "aevb-gaussian": replace(RUN, likelihood="gaussian"),
@@ -41,8 +41,8 @@ def dataset() -> Dataset:
 
 def begin(dataset: Dataset, kind: str, device: str) -> Training:
     nz = KINDS[kind].nz if kind == "mcem" else 5  # chains know no padding dimensions
-    runs = [KINDS[kind], replace(KINDS[kind], seed=1, nz=nz)]
-    return runner.start(runs, [0.02, 0.01], dataset, torch.device(device))
+    runs = [KINDS[kind], replace(KINDS[kind], seed=1, nz=nz, step_size=0.01)]
+    return runner.start(runs, dataset, torch.device(device))
 
 
 def exactly(a: Any, b: Any, name: str = "") -> None:

@@ -28,10 +28,30 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "curve.csv"
     rows = [{"samples": 100, "test": -543.4321}, {"samples": 251_188_600, "test": -97.5}]
-    manifest = dict.fromkeys(curves.FIELDS, "said")
+    manifest = dict.fromkeys(curves.FIELDS, "said") | {"configuration": {"prior": 1.0}}
     curves.write(target, rows, manifest)
     assert curves.read(target).to_dict("records") == rows
     assert curves.read_manifest(target) == manifest
+
+
+def test_a_manifest_of_the_first_edition_is_read_in_the_settings_of_today(tmp_path: Path) -> None:
+    """Its runs chose among step sizes themselves, and named few settings that came later."""
+    target = tmp_path / "curve.csv"
+    then = {"prior": 1.0, "step_sizes": [0.01, 0.02], "selection_window": 100, "pixels": "binary"}
+    manifest = dict.fromkeys(curves.FIELDS, "said") | {"configuration": then}
+    curves.write(
+        target,
+        [{"samples": 100, "test": 0.0}],
+        manifest | {"step_size_selection": {"step_size": 0.02}},
+    )
+    expected = {"prior": 1.0, "step_size": 0.02, "pixels": "binary", "split": 0}
+    expected |= {"hidden_layers": 1, "sleep_first": False, "clip_dreams": False}
+    assert curves.read_manifest(target)["configuration"] == expected
+    assert curves.step_size(target) == 0.02
+    now = dict.fromkeys(curves.FIELDS, "said") | {"configuration": {"step_size": 0.03}}
+    curves.write_manifest(target, now)
+    assert curves.read_manifest(target) == now
+    assert curves.step_size(target) == 0.03
 
 
 @pytest.mark.parametrize(
@@ -59,6 +79,18 @@ def test_a_manifest_that_is_none_is_named(tmp_path: Path, content: str) -> None:
     file.write_text(content)
     with pytest.raises(DamagedFileError, match=rf"{file} cannot be read \("):
         curves.read_manifest(file.with_suffix(".csv"))
+
+
+@pytest.mark.parametrize("wrong", [{"configuration": "none"}, {"step_size_selection": {}}])
+def test_a_manifest_whose_configuration_is_none_is_named(
+    tmp_path: Path, wrong: dict[str, object]
+) -> None:
+    file = tmp_path / "curve.csv"
+    curves.write_manifest(
+        file, dict.fromkeys(curves.FIELDS, "said") | {"configuration": {}} | wrong
+    )
+    with pytest.raises(DamagedFileError, match=r"curve\.json cannot be read \("):
+        curves.read_manifest(file)
 
 
 def test_a_missing_curve_names_what_gives_it(

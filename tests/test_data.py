@@ -6,6 +6,7 @@ import http.client
 import http.server
 import importlib
 import io
+import itertools
 import subprocess
 import sys
 import threading
@@ -826,7 +827,32 @@ def test_freyface() -> None:
 
 
 @pytest.mark.data("freyface")
-def test_freyface_split_is_the_one_of_the_published_curves() -> None:
+def test_every_split_of_freyface_has_all_faces_and_other_ones_to_test() -> None:
+    splits = [data.load("freyface", split) for split in range(3)]
+    assert [frey.split for frey in splits] == [0, 1, 2]
+    everything = sorted(map(bytes, scipy.io.loadmat(data.fetch("freyface")[0])["ff"].T))
+    tested = []
+    for frey in splits:
+        assert (len(frey.train), len(frey.test)) == (1600, 365)
+        faces = [bytes(face) for face in (torch.cat([frey.train, frey.test]) * 256).byte().numpy()]
+        tested.append(set(faces[1600:]))
+        assert sorted(faces) == everything
+    # Of 365 faces, those of another random split are expected to hold 68.
+    assert all(len(a & b) < 120 for a, b in itertools.combinations(tested, 2))
+    again = data.load("freyface", 1)
+    assert torch.equal(again.train, splits[1].train)
+    assert torch.equal(again.test, splits[1].test)
+
+
+@pytest.mark.data("mnist")
+def test_mnist_has_one_split() -> None:
+    assert data.load("mnist").split == 0
+    with pytest.raises(ValueError, match="mnist has the split 0 alone, not 1"):
+        data.load("mnist", 1)
+
+
+@pytest.mark.data("freyface")
+def test_freyface_split_0_is_the_one_of_the_first_published_curves() -> None:
     frey = data.load("freyface")
     assert (
         digest(frey.train, 256)

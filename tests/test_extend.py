@@ -42,7 +42,7 @@ def test_a_command_of_aevb_is_understood(command: str) -> None:
     known = group.commands[name]
     told = known.make_context(name, arguments).params if arguments else {}  # else a mention
     for run in told.get("names") or []:
-        experiments.parse(run, told["study"], told["setting"] or ())
+        experiments.parse(run, told.get("study"), told.get("setting") or ())
 
 
 @pytest.mark.parametrize("command", MAKE)

@@ -45,19 +45,31 @@ def streams() -> Streams:
     return Streams([generator(seed, "evaluation") for seed in range(REPLICATES)], [NZ] * REPLICATES)
 
 
-def test_bounds_are_of_the_first_10000_training_points_and_of_all_test_points(
-    dataset: Dataset,
-) -> None:
+def test_bounds_are_of_5000_training_points_and_of_all_others(dataset: Dataset) -> None:
     values = measures.lower_bounds(model(), dataset.train, dataset, streams())
     expected = {
-        "train": dataset.train[:10_000],
+        "train": measures.evaluated(dataset.train),
         "test": dataset.test,
-        "test_first1000": dataset.test[:1000],
         "validation": dataset.validation,
     }
     assert list(values) == list(expected)
     for column, pixels in expected.items():
         torch.testing.assert_close(values[column], likelihood(pixels), msg=column)
+
+
+def test_the_training_points_that_are_evaluated_are_random_and_always_the_same(
+    dataset: Dataset,
+) -> None:
+    torch.manual_seed(0)
+    points = measures.evaluated(dataset.train)
+    places = ((1 - points[:, 0]) * 2**14).round().int()  # see `images`
+    assert torch.equal(dataset.train[places], points)
+    assert len(set(places.tolist())) == measures.EVALUATED_TRAINING_POINTS == 5_000
+    # About half of them are in each half of the points.
+    assert 2_400 < (places < len(dataset.train) // 2).sum() < 2_600
+    torch.manual_seed(1)
+    assert torch.equal(measures.evaluated(dataset.train), points)
+    assert torch.equal(measures.evaluated(dataset.train[:5_000]), dataset.train[:5_000])
 
 
 def test_bounds_of_few_training_points_are_of_these(dataset: Dataset) -> None:

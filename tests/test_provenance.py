@@ -6,8 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
-from aevb import provenance
+from aevb import products, provenance
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -48,3 +49,9 @@ def test_a_commit_is_of_this_source_and_says_if_that_was_edited(library: Path) -
     (library / "another.py").touch()
     git(library, "add", "--force", "another.py")
     assert commit_of(library) == f"{head}-dirty"
+
+
+def test_the_hardware_says_what_computes_matrix_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kernel in ("MKL", "oneDNN"):
+        monkeypatch.setattr(products, "KERNEL", kernel)
+        assert provenance.hardware(torch.device("cpu"))["products"] == kernel

@@ -22,7 +22,6 @@ def put(root: Path, name: str, samples: int, /, **changed: object) -> Path:
         "configuration": SETTINGS,
         "configuration_sha256": "an-experiment",
         "name": name,
-        "step_size_selection": {"step_size": 0.01},
         "data_sha256": {"images": "some"},
     }
     row = {"samples": samples, "test": -1.0}

@@ -105,7 +105,7 @@ def read_manifest(source: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(file.read_text())
         if missing := FIELDS.difference(manifest):
             raise ValueError(f"no {', '.join(sorted(missing))}")
-    return manifest | {"configuration": configuration(manifest)}
+        return manifest | {"configuration": configuration(manifest)}
 
 
 # What tells a manifest of the first edition, whose runs chose their step sizes themselves.

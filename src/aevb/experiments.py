@@ -171,7 +171,7 @@ class Run:
     def name(self) -> str:
         """Stable name of the curve within its study."""
         what = f"{self.dataset}-nz{self.nz}" if self.n_train is None else f"n{self.n_train}"
-        candidate = f"-step{self.step_size:g}" if self.study == SELECTION else ""
+        candidate = f"-step{self.step_size}" if self.study == SELECTION else ""
         return f"{what}-{self.algorithm}-seed{self.seed}{candidate}"
 
     @property
@@ -320,7 +320,7 @@ def paper_run(name: str) -> Run:
         ConfigurationError: if there can be none.
     """
     datasets, algorithms = "|".join(DATASETS), "|".join(LEARNERS)
-    if match := re.fullmatch(r"(.+)-step([0-9.e-]+)", name):
+    if match := re.fullmatch(r"(.+)-step([0-9.e+-]+)", name):
         with _wrong_settings_named(name), suppress(ValueError):
             step_size = float(match[2])
             for candidate in candidates(paper_run(match[1])):

@@ -34,11 +34,22 @@ class Architecture:
 
 
 class StackedLinear(nn.Module):
-    """y = factor · x W + b, one W and b per replicate; the factor is fixed."""
+    """y = factor · x W + b, one W and b per replicate; the factor is fixed.
 
-    def __init__(self, replicates: int, n_in: int, n_out: int, factor: float = 1.0) -> None:
+    A layer at the pixels takes its products in the precision of `products`, the others in float32.
+    """
+
+    def __init__(
+        self,
+        replicates: int,
+        n_in: int,
+        n_out: int,
+        factor: float = 1.0,
+        *,
+        at_pixels: bool = False,
+    ) -> None:
         super().__init__()
-        self.factor = factor
+        self.factor, self.at_pixels = factor, at_pixels
         self.weight = nn.Parameter(torch.zeros(replicates, n_in, n_out))
         self.bias = nn.Parameter(torch.zeros(replicates, 1, n_out))
 
@@ -46,8 +57,15 @@ class StackedLinear(nn.Module):
         """Map `(replicates, rows, n_in)` to `(replicates, rows, n_out)`."""
         weight = self.weight if self.factor == 1 else self.weight * self.factor
         if len(weight) == 1:
-            return affine(x[0], weight[0], self.bias[0, 0])[None]
-        return torch.baddbmm(self.bias, x, weight)
+            # Views, not selections: the gradient of a selection fills a tensor with zeros first.
+            one = x.squeeze(0), weight.squeeze(0), self.bias.flatten()
+            return affine(*one, rounds=self.at_pixels).unsqueeze(0)
+        return torch.stack(
+            [
+                affine(*one, rounds=self.at_pixels)
+                for one in zip(x, weight, self.bias[:, 0], strict=True)
+            ]
+        )
 
 
 class TanhLayers(nn.ModuleList):
@@ -86,7 +104,7 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         replicates, widest = len(nz), max(nz)
-        self.hidden = StackedLinear(replicates, n_pixels, n_hidden)
+        self.hidden = StackedLinear(replicates, n_pixels, n_hidden, at_pixels=True)
         self.deeper = TanhLayers(replicates, n_hidden, hidden_layers - 1)
         self.mean = StackedLinear(replicates, n_hidden, widest)
         self.log_variance = StackedLinear(replicates, n_hidden, widest, log_variance_factor)
@@ -113,7 +131,7 @@ class BernoulliDecoder(nn.Module):
         super().__init__()
         self.hidden = StackedLinear(len(nz), max(nz), n_hidden)
         self.deeper = TanhLayers(len(nz), n_hidden, hidden_layers - 1)
-        self.logits = StackedLinear(len(nz), n_hidden, n_pixels)
+        self.logits = StackedLinear(len(nz), n_hidden, n_pixels, at_pixels=True)
 
     def forward(self, z: Tensor) -> Bernoulli:
         """Map `(replicates, rows, nz)` to p(x|z) over `(replicates, rows, n_pixels)`."""
@@ -129,8 +147,8 @@ class GaussianDecoder(nn.Module):
         super().__init__()
         self.hidden = StackedLinear(len(nz), max(nz), n_hidden)
         self.deeper = TanhLayers(len(nz), n_hidden, hidden_layers - 1)
-        self.mean = StackedLinear(len(nz), n_hidden, n_pixels)
-        self.log_variance = StackedLinear(len(nz), n_hidden, n_pixels)
+        self.mean = StackedLinear(len(nz), n_hidden, n_pixels, at_pixels=True)
+        self.log_variance = StackedLinear(len(nz), n_hidden, n_pixels, at_pixels=True)
 
     def forward(self, z: Tensor) -> DiagonalGaussian:
         """Map `(replicates, rows, nz)` to p(x|z) over `(replicates, rows, n_pixels)`."""

@@ -46,8 +46,7 @@ def compared(seed: int = 0) -> pd.DataFrame:
         One row per run that has both and check that it must pass: `run`, `other_settings` (in
         words; empty if they are the same), `check` (in words), its `tolerance`, and
         `largest_difference` over all columns and the check's rows that both have, in nats, see
-        `largest_difference` (NaN if there is none, and with other settings), and the `step_sizes`
-        that the two selected.
+        `largest_difference` (NaN if there is none, and with other settings).
 
     Raises:
         DamagedFileError: if a curve or its manifest cannot be read, or they are not of each other,
@@ -61,8 +60,8 @@ def compared(seed: int = 0) -> pd.DataFrame:
         if not all(file.exists() for file in files):
             continue
         (ours, a), (published, b) = (curves.read_both(file) for file in files)
-        steps = tuple(curves.step_size(file) for file in files)
-        other = curves.other_settings(a["configuration"], b["configuration"])
+        first_edition = curves.FIRST_EDITION in b
+        other = curves.other_settings(*(_shared(one, first_edition) for one in (a, b)))
         columns = list(published.columns.intersection(ours.columns).drop("samples"))
         if len(columns) + 1 < min(len(ours.columns), len(published.columns)):
             raise DamagedFileError(
@@ -70,7 +69,8 @@ def compared(seed: int = 0) -> pd.DataFrame:
                 f"{', '.join(map(str, published))}: expected that one has all those of the other. "
                 f"Delete the first; {curves.remedy('run', files[0])}"
             )
-        for check in _checks(a, b, run.dataset, same_step=len(set(steps)) == 1):
+        checks = [LATE[run.dataset]] if first_edition else _checks(a, b, run.dataset)
+        for check in checks:
             part = ours[ours.samples.between(check.first, check.last)]
             rows.append(
                 {
@@ -81,11 +81,21 @@ def compared(seed: int = 0) -> pd.DataFrame:
                     if other
                     else largest_difference(part, published, columns, check.delay),
                     "tolerance": check.tolerance,
-                    "step_sizes": steps,
                 }
             )
-    columns = ["run", "other_settings", "check", "largest_difference", "tolerance", "step_sizes"]
+    columns = ["run", "other_settings", "check", "largest_difference", "tolerance"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _shared(manifest: Mapping[str, Any], first_edition: bool) -> dict[str, Any]:
+    """The settings in which a fresh run must agree with the published one.
+
+    In the first edition each seed chose a step size of its own, and all had one split.
+    """
+    settings = dict(manifest["configuration"])
+    return {
+        k: v for k, v in settings.items() if not (first_edition and k in ("step_size", "split"))
+    }
 
 
 def largest_difference(
@@ -113,23 +123,19 @@ def largest_difference(
     return float(max(distances, default=math.nan))
 
 
-def _checks(
-    a: Mapping[str, Any], b: Mapping[str, Any], dataset: data.Name, *, same_step: bool
-) -> list[Check]:
+def _checks(a: Mapping[str, Any], b: Mapping[str, Any], dataset: data.Name) -> list[Check]:
     """What two curves must pass, by what their manifests say of the machines that made them."""
     makers = [{**one, **maker} for one in (a, b) for maker in one.get("makers", [{}])]
     hardware = pd.DataFrame([maker["hardware"] for maker in makers])
     torch = {maker["versions"]["torch"] for maker in makers}
     precision = {maker["precision"] for maker in makers}
-    # A processor without bfloat16, asked for it, rounds no factor but adds in another order.
-    asked_for = {maker.get("products_asked_for") for maker in makers}
     # What only one of them tells can differ: processors of one name may have other instructions.
     same_hardware = (hardware.nunique(dropna=False) == 1).all()
-    if same_hardware and len(torch) == len(precision) == len(asked_for) == 1:
+    if same_hardware and len(torch) == len(precision) == 1:
         return [SAME_MACHINE]
-    # The same random numbers, products and step size, on any processor.
+    # The same random numbers and rounding of factors, on any processor.
     alike = set(hardware.device) == {"cpu"} and len({t.partition("+")[0] for t in torch}) == 1
-    if alike and len(precision) == 1 and same_step:
+    if alike and len(precision) == 1:
         return [EARLY[dataset], LATE[dataset]]
     return [LATE[dataset]]
 
@@ -163,7 +169,4 @@ def not_the_published(seed: int = 0) -> str:
                 f"{one.largest_difference:.4f} nats; expected at most {one.tolerance:g} "
                 f"{one.check}"
             )
-            fresh, published = one.step_sizes
-            if fresh != published:
-                said[-1] += f". It selected the step size {fresh}, the published run {published}"
     return "\n".join(dict.fromkeys(said))  # a run that fails two checks alike is told of once

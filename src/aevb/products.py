@@ -10,7 +10,6 @@ stays in float32, parameters, accumulators and small products too.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,22 +19,21 @@ from torch import Tensor
 Products = Literal["float32", "bfloat16"]
 Activation = Literal["none", "tanh"]
 
-_factor_type = torch.float32
+_rounds = False
 
 
 @contextmanager
 def products_in(precision: Products) -> Iterator[None]:
     """Within it, the factors of large products are rounded to this precision."""
-    global _factor_type
-    before, _factor_type = _factor_type, getattr(torch, precision)
+    global _rounds
+    before, _rounds = _rounds, precision == "bfloat16"
     try:
         yield
     finally:
-        _factor_type = before
+        _rounds = before
 
 
-@cache
-def kernel() -> Literal["oneDNN", "MKL", "BLAS"]:
+def fastest_kernel() -> Literal["oneDNN", "MKL", "BLAS"]:
     """What computes float32 products on this processor; BLAS is what PyTorch was built with."""
     has_mkl, has_onednn = torch._C.has_mkl, torch._C._has_mkldnn
     if has_mkl and _is_intel():
@@ -49,9 +47,12 @@ def _is_intel() -> bool:
     return cpuinfo.exists() and "GenuineIntel" in cpuinfo.read_text()
 
 
+KERNEL = fastest_kernel()
+
+
 def factor(values: Tensor) -> Tensor:
     """A factor of a large product, rounded to the precision in force."""
-    return values.to(_factor_type)
+    return values.bfloat16() if _rounds else values
 
 
 def product(
@@ -68,8 +69,7 @@ def product(
     Returns:
         `(rows, columns)`, float32 (or wider, where the factors are).
     """
-    by_onednn = a.device.type == "cpu" and kernel() == "oneDNN" and a.dtype == torch.float32
-    if by_onednn:
+    if a.device.type == "cpu" and a.dtype == torch.float32 and KERNEL == "oneDNN":
         y: Tensor = torch.ops.mkldnn._linear_pointwise(a, b.mT, bias, activation, [], "")
         return y
     y = torch.mm(a, b) if a.dtype == torch.bfloat16 or bias is None else torch.addmm(bias, a, b)
@@ -79,40 +79,51 @@ def product(
 
 
 class _Affine(torch.autograd.Function):
-    """x W + b for autograd, its three products by `product`."""
+    """An affine map for autograd, its three products by `product`."""
 
     generate_vmap_rule = False
 
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return product(factor(x), factor(weight), bias)
+    def forward(x: Tensor, weight: Tensor, bias: Tensor, rounds: bool) -> Tensor:
+        if rounds:
+            x, weight = factor(x), factor(weight)
+        return product(x, weight, bias)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:2])
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, bool], output: Tensor
+    ) -> None:
+        x, weight, _, ctx.rounds = inputs
+        ctx.save_for_backward(x, weight)
 
     @staticmethod
-    def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(
+        ctx: Any, grad_y: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
-        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
-        grad = factor(grad_y)
+        needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        grad = grad_y
+        if ctx.rounds:
+            x, weight, grad = factor(x), factor(weight), factor(grad)
         return (
-            product(grad, factor(weight).mT) if needs_x else None,
-            product(factor(x).mT, grad) if needs_weight else None,
+            product(grad, weight.mT) if needs_x else None,
+            product(x.mT, grad) if needs_weight else None,
             grad_y.sum(0) if needs_bias else None,
+            None,
         )
 
 
-def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def affine(x: Tensor, weight: Tensor, bias: Tensor, *, rounds: bool = True) -> Tensor:
     """An affine map, x W + b, differentiable once.
 
     Args:
         x: `(rows, n_in)`.
         weight: `(n_in, n_out)`.
         bias: `(n_out,)`.
+        rounds: whether the products are in the precision of `products_in`, as large ones are.
 
     Returns:
         `(rows, n_out)`.
     """
-    y: Tensor = _Affine.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    y: Tensor = _Affine.apply(x, weight, bias, rounds)  # type: ignore[no-untyped-call]
     return y

@@ -38,7 +38,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
         "device": "cpu",
         "name": _processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "products": products.kernel(),
+        "products": products.KERNEL,
         **threads,
     }
 

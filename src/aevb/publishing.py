@@ -33,7 +33,7 @@ def publish(
         DamagedFileError: if a curve, a manifest or a model cannot be read, or a curve has another
             name, study or end than its manifest says.
         ConfigurationError: if a curve would take the place of a published one with other settings,
-            of other data, or with columns that it lacks.
+            of other data, or with columns that it lacks; if an older version made it.
     """
     ready: list[tuple[Path, dict[str, Any], dict[Path, Path]]] = []
     for study in studies:
@@ -46,6 +46,11 @@ def publish(
         for source in found:
             target = paths.curve(paths.published(), study, source.stem)
             _, manifest = curves.read_both(source)
+            if curves.FIRST_EDITION in manifest:
+                raise ConfigurationError(
+                    f"{source} was made by an older version, whose runs chose their step sizes: "
+                    "delete it and its checkpoint, and train it again"
+                )
             ends = manifest["samples"]
             if target.exists():
                 published = curves.read_manifest(target)

@@ -177,7 +177,8 @@ class Training:
             return False
         updates = max(ascent.optimisation.warmup for ascent in self.learner.ascents.values())
         warmup = updates * self.samples_per_update
-        healed = self.samples >= max(FAR_BELOW * warmup, SAMPLES_TO_HEAL)
+        logged = self.rows[0][-1]["samples"]
+        healed = logged >= max(FAR_BELOW * warmup, SAMPLES_TO_HEAL)
 
         def lost(rows: list[Row]) -> bool:
             first, last = rows[0]["train_running"], rows[-1]["train_running"]
