@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aevb import backprop
-from aevb.products import Products, factor
-from aevb.train import Training
+from aevb.learners import backprop
+from aevb.model.products import Products, factor
+from aevb.training.loop import Training
 
 PIXELS, HIDDEN, NZ, MINIBATCH = 784, 500, 20, 100
 Train = Callable[[int], None]
@@ -93,15 +93,15 @@ def begin(
     by_hand: bool = True,
 ) -> Training:
     """The library's own training loop, as `aevb run` uses it, or with gradients by autograd."""
-    from aevb import experiments, runner
     from aevb.data import Dataset
+    from aevb.training import experiments, job
 
     pixels = images()
     dataset = Dataset("mnist", pixels, pixels[:0], pixels[:0], (28, 28))
     run = experiments.Run(
         nz=nz, n_hidden=n_hidden, minibatch=minibatch, warmup=0, products=products
     )
-    return runner.start([run], dataset, by_hand=by_hand)
+    return job.start([run], dataset, by_hand=by_hand)
 
 
 def compiled(training: Training) -> Train:

@@ -24,9 +24,10 @@ import torch
 from contenders import CONTENDERS, MINIBATCH, begin, onednn, update_in_parts
 from torch import Tensor
 
-from aevb import paths, provenance
+from aevb import paths
 from aevb.files import atomic
-from aevb.products import Products, products_in
+from aevb.model.products import Products, products_in
+from aevb.results import provenance
 
 WAYS = {"one core": (1, 1), "two runs side by side": (2, 1)}
 REPETITIONS, UPDATES = 3, 300

@@ -200,7 +200,7 @@ def record_execution(notebook: Path, run_seconds: float) -> dict[str, Any]:
     # Here, since PyTorch in this process would count as memory of the kernels that it starts.
     import torch
 
-    from aevb import provenance
+    from aevb.results import provenance
 
     return {
         "notebook_sha256": hashlib.sha256(notebook.read_bytes()).hexdigest(),

@@ -13,9 +13,10 @@ import torch
 from scipy.stats import chi
 from torch import Tensor
 
-from aevb import data, models, paths
+from aevb import data, paths
 from aevb.files import atomic
-from aevb.networks import BernoulliDecoder, Model
+from aevb.model.networks import BernoulliDecoder, Model
+from aevb.results import models
 
 # Where the page looks for it, below the root of the rendered book.
 SCRIPT = Path("_static", "explorer", "data.js")

@@ -5,9 +5,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from aevb.distributions import DiagonalGaussian
-from aevb.linear_gaussian import LinearGaussian
-from aevb.networks import Model, StackedLinear
+from aevb.model.distributions import DiagonalGaussian
+from aevb.model.linear_gaussian import LinearGaussian
+from aevb.model.networks import Model, StackedLinear
 
 
 class LinearEncoder(nn.Module):

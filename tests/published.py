@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from aevb import curves, experiments, paths
+from aevb import paths
+from aevb.results import curves
+from aevb.training import experiments
 
 RUN = experiments.figure2_run("mnist", 20, "aevb")
 MANIFEST: dict[str, Any] = {

@@ -6,15 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from aevb import backprop, networks, products, runner
-from aevb.backprop import BackpropAEVB, BackpropWakeSleep
 from aevb.data import Dataset
-from aevb.distributions import Bernoulli
-from aevb.experiments import Algorithm, Likelihood, Run
+from aevb.learners import backprop
 from aevb.learners.aevb import AEVB
+from aevb.learners.backprop import BackpropAEVB, BackpropWakeSleep
 from aevb.learners.wake_sleep import WakeSleep
-from aevb.networks import BernoulliDecoder, Encoder
-from aevb.train import Training
+from aevb.model import networks, products
+from aevb.model.distributions import Bernoulli
+from aevb.model.networks import BernoulliDecoder, Encoder
+from aevb.training import job
+from aevb.training.experiments import Algorithm, Likelihood, Run
+from aevb.training.loop import Training
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
@@ -27,7 +29,7 @@ RUN = Run(
 def begin(run: Run, *, by_hand: bool = True) -> Training:
     pixels = torch.rand(60, 12, generator=torch.Generator().manual_seed(0))
     dataset = Dataset("mnist", pixels, pixels[:0], pixels[:0], (3, 4))
-    return runner.start([run], dataset, by_hand=by_hand)
+    return job.start([run], dataset, by_hand=by_hand)
 
 
 each_kind = pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_several_models_at_once_are_left_to_autograd() -> None:
     pixels = torch.rand(60, 12)
     dataset = Dataset("mnist", pixels, pixels[:0], pixels[:0], (3, 4))
     runs = [RUN, replace(RUN, seed=1)]
-    assert type(runner.start(runs, dataset).learner) is AEVB
+    assert type(job.start(runs, dataset).learner) is AEVB
 
 
 @pytest.mark.parametrize("by_hand", [True, False])

@@ -12,9 +12,9 @@ from linear_gaussian import example
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from aevb.bound import estimator_a, estimator_b, importance_weighted, kl_to_standard_normal
-from aevb.distributions import DiagonalGaussian, standard_normal_log_prob
-from aevb.linear_gaussian import LinearGaussian
+from aevb.model.bound import estimator_a, estimator_b, importance_weighted, kl_to_standard_normal
+from aevb.model.distributions import DiagonalGaussian, standard_normal_log_prob
+from aevb.model.linear_gaussian import LinearGaussian
 
 DRAWS = 40_000
 

@@ -6,7 +6,10 @@ import pandas as pd
 import pytest
 from published import publish, write_curve
 
-from aevb import claims, curves, experiments, paths
+from aevb import paths
+from aevb.comparison import claims
+from aevb.results import curves
+from aevb.training import experiments
 
 
 def pair(dataset: str, nz: int) -> tuple[experiments.Run, experiments.Run]:

@@ -16,15 +16,18 @@ import torch
 import yaml  # type: ignore[import-untyped]
 from published import put, write_curve
 
-from aevb import citing, cli, curves, data, experiments, figures, paths, runner
-from aevb.files import DamagedFileError
+from aevb import cli, data, figures, paths
+from aevb.errors import DamagedFileError
+from aevb.results import citing, curves
+from aevb.training import experiments, job
 
 RUN = experiments.figure2_run("mnist", 20, "aevb")
 
 # The command on a small data set, interrupted after a while.
 INTERRUPTED = """
 import signal
-from aevb import cli, data, train
+from aevb import cli, data
+from aevb.training import loop
 from test_cli import small
 
 class Interrupted(cli.Progress):
@@ -34,7 +37,7 @@ class Interrupted(cli.Progress):
             signal.raise_signal(signal.SIGINT)
 
 cli.Progress, cli.SECONDS_BETWEEN_LINES = Interrupted, 1e-9
-data.load, train.SAMPLES_BETWEEN_REPORTS = small, 100
+data.load, loop.SAMPLES_BETWEEN_REPORTS = small, 100
 cli.main()
 """
 
@@ -116,7 +119,7 @@ def test_the_model_that_is_exported_is_that_of_the_study_and_its_settings(
         exported.append(run)
         return paths.model(paths.local(), run.study, run.name)
 
-    monkeypatch.setattr(runner, "export", export)
+    monkeypatch.setattr(job, "export", export)
     arguments = ["--study", "other", "--set", "optimiser=adam", "--set", "prior=0"]
     cli.app(["export", RUN.name, *arguments], standalone_mode=False)
     assert capsys.readouterr().out == f"results/local/models/other/{RUN.name}.safetensors\n"
@@ -160,7 +163,7 @@ def test_a_run_ends_with_its_last_test_value_called_what_it_is(
             file = paths.curve(paths.local(), run.study, run.name)
             write_curve(file, [{"samples": 10**6, "test": -98.5}])
 
-    monkeypatch.setattr(runner, "run_to", run_to)
+    monkeypatch.setattr(job, "run_to", run_to)
     monkeypatch.setattr(data, "load", small)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     cli.run([name])
@@ -202,7 +205,7 @@ def test_a_step_size_is_selected_from_the_curves_of_its_candidates(
     diverged, *scores, choice = [
         line for line in capsys.readouterr().out.splitlines() if "samples/s" not in line
     ]
-    assert diverged.startswith("mnist-nz20-aevb-seed0-step1000 diverged: the bound is ")
+    assert diverged.startswith("mnist-nz20-aevb-seed0-step1000.0 diverged: the bound is ")
     assert [re.sub(r"-\d\.\d\d ", "… ", line) for line in scores] == [
         "mnist-nz20-aevb-seed7, step size 1000: diverged",
         "mnist-nz20-aevb-seed7, step size 1e-05: bound … nats",
@@ -218,16 +221,14 @@ def test_a_step_size_is_selected_from_the_curves_of_its_candidates(
 def test_the_bar_of_a_run_has_a_line_of_its_own(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run_to(
-        runs: list[experiments.Run], *_: object, report: runner.Report, **__: object
-    ) -> None:
-        training = runner.start(runs, small("mnist"))
+    def run_to(runs: list[experiments.Run], *_: object, report: job.Report, **__: object) -> None:
+        training = job.start(runs, small("mnist"))
         report("training", 1000, training)
         assert "training" in capsys.readouterr().err
         file = paths.curve(paths.local(), RUN.study, RUN.name)
         write_curve(file, [{"samples": 1000, "test": -98.5}])
 
-    monkeypatch.setattr(runner, "run_to", run_to)
+    monkeypatch.setattr(job, "run_to", run_to)
     monkeypatch.setattr(data, "load", small)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
@@ -349,7 +350,7 @@ def test_the_options_of_run_reach_the_runner(pixels: str, monkeypatch: pytest.Mo
         got.update(samples=samples, pixels=dataset.pixels, **options)
         raise Done
 
-    monkeypatch.setattr(runner, "run_to", run_to)
+    monkeypatch.setattr(job, "run_to", run_to)
     monkeypatch.setattr(data, "load", lambda *_: mnist)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -13,20 +13,11 @@ import torch
 from published import RUN, publish, put, write_curve
 from torch import Tensor
 
-from aevb import (
-    claims,
-    cli,
-    compare,
-    curves,
-    data,
-    experiments,
-    figures,
-    models,
-    paths,
-    prefixes,
-    provenance,
-)
-from aevb.files import DamagedFileError
+from aevb import cli, data, figures, paths
+from aevb.comparison import claims, compare, same_seed
+from aevb.errors import DamagedFileError
+from aevb.results import curves, models, provenance
+from aevb.training import experiments
 
 
 def row_of(table: pd.DataFrame, split: str) -> pd.Series:
@@ -404,9 +395,9 @@ def test_the_readme_says_what_reproduced() -> None:
     assert all(1 - after / before > 1 / 3 for before, after in small_steps.values())
     behind_then = -gaps_of[0.02, "aevb", 3][1, 1]
     assert f"3 dimensions falls behind on the validation images, by {behind_then:.1f}" in readme
-    early, late = prefixes.EARLY, prefixes.LATE
+    early, late = same_seed.EARLY, same_seed.LATE
     assert (
-        f"{prefixes.SAME_MACHINE.tolerance:g} nats on the same kind of machine; "
+        f"{same_seed.SAME_MACHINE.tolerance:g} nats on the same kind of machine; "
         f"{early['mnist'].tolerance:g} nats up to {early['mnist'].last:,} samples (MNIST) or "
         f"{early['freyface'].last:,} (Frey Face) on another processor; and "
         f"{late['mnist'].tolerance:g} (MNIST) or {late['freyface'].tolerance:g} "

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from aevb import runner
 from aevb.data import Dataset
-from aevb.experiments import Run
-from aevb.train import Training
+from aevb.training import job
+from aevb.training.experiments import Run
+from aevb.training.loop import Training
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -42,7 +42,7 @@ def dataset() -> Dataset:
 def begin(dataset: Dataset, kind: str, device: str) -> Training:
     nz = KINDS[kind].nz if kind == "mcem" else 5  # chains know no padding dimensions
     runs = [KINDS[kind], replace(KINDS[kind], seed=1, nz=nz, step_size=0.01)]
-    return runner.start(runs, dataset, torch.device(device))
+    return job.start(runs, dataset, torch.device(device))
 
 
 def exactly(a: Any, b: Any, name: str = "") -> None:

@@ -6,8 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from aevb import compare, curves, experiments, paths
-from aevb.files import DamagedFileError, atomic
+from aevb import paths
+from aevb.comparison import compare
+from aevb.errors import DamagedFileError
+from aevb.files import atomic
+from aevb.results import curves
+from aevb.training import experiments
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch import distributions as reference
 
-from aevb.distributions import Bernoulli, DiagonalGaussian, standard_normal_log_prob
-from aevb.randomness import Streams, generator
+from aevb.model.distributions import Bernoulli, DiagonalGaussian, standard_normal_log_prob
+from aevb.model.randomness import Streams, generator
 
 DTYPES = (torch.float32, torch.float64)
 

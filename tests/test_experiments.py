@@ -5,8 +5,10 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from aevb import curves, experiments
-from aevb.experiments import ConfigurationError, Run
+from aevb.errors import ConfigurationError
+from aevb.results import curves
+from aevb.training import experiments
+from aevb.training.experiments import Run
 
 
 def test_figure2_is_the_eighteen_runs_of_the_paper() -> None:

@@ -21,7 +21,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 from test_browser import BOOK, CHROMIUM, Visit, base, browser, html  # noqa: F401
 
-from aevb import data, figures, models
+from aevb import data, figures
+from aevb.results import models
 
 FACES, MNIST, TEN = "freyface-nz2-aevb-seed0", "mnist-nz2-aevb-seed0", "mnist-nz10-aevb-seed0"
 PLANE = "canvas.explorer-plane"

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import typer
 
-from aevb import cli, experiments
+from aevb import cli
+from aevb.training import experiments
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("results/*.md"), *ROOT.glob("book/*.md")]

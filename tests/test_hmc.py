@@ -7,8 +7,7 @@ import torch
 from linear_gaussian import LinearModel, example
 from torch import Tensor
 
-from aevb.distributions import standard_normal_log_prob
-from aevb.hmc import (
+from aevb.inference.hmc import (
     TARGET_ACCEPTANCE,
     Differentiable,
     Joint,
@@ -19,13 +18,14 @@ from aevb.hmc import (
     log_likelihood_gradients,
     transition,
 )
-from aevb.networks import (
+from aevb.model.distributions import standard_normal_log_prob
+from aevb.model.networks import (
     Architecture,
     Initialisation,
     Model,
     initialised,
 )
-from aevb.randomness import Streams, generator
+from aevb.model.randomness import Streams, generator
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 

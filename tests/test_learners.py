@@ -14,20 +14,20 @@ from linear_gaussian import LinearModel, example
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal
 
-from aevb.distributions import DiagonalGaussian
 from aevb.learners import Learner
 from aevb.learners.aevb import AEVB, lower_bound
+from aevb.learners.optimiser import Ascent, Optimisation
 from aevb.learners.wake_sleep import WakeSleep
-from aevb.linear_gaussian import LinearGaussian, maximum_likelihood
-from aevb.networks import (
+from aevb.model.distributions import DiagonalGaussian
+from aevb.model.linear_gaussian import LinearGaussian, maximum_likelihood
+from aevb.model.networks import (
     Architecture,
     Initialisation,
     Model,
     initialised,
     parameter_shapes,
 )
-from aevb.optim import Ascent, Optimisation
-from aevb.randomness import Streams, generator
+from aevb.model.randomness import Streams, generator
 
 Likelihood = Literal["bernoulli", "gaussian"]
 Estimator = Literal["A", "B"]

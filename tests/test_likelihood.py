@@ -10,9 +10,8 @@ import torch
 from linear_gaussian import LinearModel, example
 from torch import Tensor, nn
 
-from aevb.distributions import DiagonalGaussian, standard_normal_log_prob
-from aevb.hmc import Differentiable, Joint
-from aevb.likelihood import (
+from aevb.inference.hmc import Differentiable, Joint
+from aevb.inference.likelihood import (
     BANDWIDTHS,
     Samples,
     appendix_d,
@@ -27,14 +26,15 @@ from aevb.likelihood import (
     student_t_log_prob,
     whiten,
 )
-from aevb.networks import (
+from aevb.model.distributions import DiagonalGaussian, standard_normal_log_prob
+from aevb.model.networks import (
     Architecture,
     Decoder,
     Initialisation,
     Model,
     initialised,
 )
-from aevb.randomness import Streams, generator
+from aevb.model.randomness import Streams, generator
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 

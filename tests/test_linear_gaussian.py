@@ -8,8 +8,8 @@ import torch
 from linear_gaussian import example
 from torch import Tensor
 
-from aevb.distributions import DiagonalGaussian, standard_normal_log_prob
-from aevb.linear_gaussian import LinearGaussian, maximum_likelihood
+from aevb.model.distributions import DiagonalGaussian, standard_normal_log_prob
+from aevb.model.linear_gaussian import LinearGaussian, maximum_likelihood
 
 NZ = (1, 2, 3)
 

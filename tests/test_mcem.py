@@ -7,18 +7,18 @@ import torch
 from linear_gaussian import LinearModel, example
 from torch import Tensor
 
-from aevb.distributions import standard_normal_log_prob
-from aevb.hmc import Joint, adapted, transition
+from aevb.inference.hmc import Joint, adapted, transition
 from aevb.learners.mcem import MCEM
-from aevb.linear_gaussian import maximum_likelihood
-from aevb.networks import (
+from aevb.learners.optimiser import Ascent, Optimisation
+from aevb.model.distributions import standard_normal_log_prob
+from aevb.model.linear_gaussian import maximum_likelihood
+from aevb.model.networks import (
     Architecture,
     Initialisation,
     Model,
     initialised,
 )
-from aevb.optim import Ascent, Optimisation
-from aevb.randomness import Streams, generator
+from aevb.model.randomness import Streams, generator
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 

@@ -6,12 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from aevb import measures
 from aevb.data import Dataset
-from aevb.hmc import Joint
-from aevb.likelihood import appendix_d, importance_sampled, sample_posterior, starting_points
-from aevb.networks import Architecture, Initialisation, Model, initialised
-from aevb.randomness import Streams, generator
+from aevb.inference.hmc import Joint
+from aevb.inference.likelihood import (
+    appendix_d,
+    importance_sampled,
+    sample_posterior,
+    starting_points,
+)
+from aevb.model.networks import Architecture, Initialisation, Model, initialised
+from aevb.model.randomness import Streams, generator
+from aevb.training import evaluation
 
 REPLICATES, NZ = 2, 2
 
@@ -46,9 +51,9 @@ def streams() -> Streams:
 
 
 def test_bounds_are_of_5000_training_points_and_of_all_others(dataset: Dataset) -> None:
-    values = measures.lower_bounds(model(), dataset.train, dataset, streams())
+    values = evaluation.lower_bounds(model(), dataset.train, dataset, streams())
     expected = {
-        "train": measures.evaluated(dataset.train),
+        "train": evaluation.evaluated(dataset.train),
         "test": dataset.test,
         "validation": dataset.validation,
     }
@@ -61,20 +66,20 @@ def test_the_training_points_that_are_evaluated_are_random_and_always_the_same(
     dataset: Dataset,
 ) -> None:
     torch.manual_seed(0)
-    points = measures.evaluated(dataset.train)
+    points = evaluation.evaluated(dataset.train)
     places = ((1 - points[:, 0]) * 2**14).round().int()  # see `images`
     assert torch.equal(dataset.train[places], points)
-    assert len(set(places.tolist())) == measures.EVALUATED_TRAINING_POINTS == 5_000
+    assert len(set(places.tolist())) == evaluation.EVALUATED_TRAINING_POINTS == 5_000
     # About half of them are in each half of the points.
     assert 2_400 < (places < len(dataset.train) // 2).sum() < 2_600
     torch.manual_seed(1)
-    assert torch.equal(measures.evaluated(dataset.train), points)
-    assert torch.equal(measures.evaluated(dataset.train[:5_000]), dataset.train[:5_000])
+    assert torch.equal(evaluation.evaluated(dataset.train), points)
+    assert torch.equal(evaluation.evaluated(dataset.train[:5_000]), dataset.train[:5_000])
 
 
 def test_bounds_of_few_training_points_are_of_these(dataset: Dataset) -> None:
     without = replace(dataset, validation=dataset.validation[:0])
-    values = measures.lower_bounds(model(), dataset.train[:50], without, streams())
+    values = evaluation.lower_bounds(model(), dataset.train[:50], without, streams())
     torch.testing.assert_close(values["train"], likelihood(dataset.train[:50]))
     assert "validation" not in values
 
@@ -82,7 +87,7 @@ def test_bounds_of_few_training_points_are_of_these(dataset: Dataset) -> None:
 def test_marginal_likelihoods_are_of_the_first_1000_training_and_test_points(
     dataset: Dataset,
 ) -> None:
-    values = measures.marginal_logliks(model(), dataset.train, dataset, streams())
+    values = evaluation.marginal_logliks(model(), dataset.train, dataset, streams())
     assert list(values) == ["train", "train_accurate", "test", "test_accurate"]
     for split, pixels in {"train": dataset.train, "test": dataset.test}.items():
         expected = likelihood(pixels[:1000])
@@ -103,7 +108,7 @@ def test_likelihoods_are_read_by_appendix_d_with_the_papers_settings() -> None:
     def noise() -> Streams:
         return Streams([generator(0, "evaluation")], [NZ])
 
-    found, streams = measures.marginal_logliks(small, mnist.train, mnist, noise()), noise()
+    found, streams = evaluation.marginal_logliks(small, mnist.train, mnist, noise()), noise()
     for split, x in {"train": mnist.train, "test": mnist.test}.items():
         joint = Joint(small.decoder, x[None])
         start = starting_points(joint, streams)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from aevb.distributions import Bernoulli, DiagonalGaussian
 from aevb.learners.aevb import lower_bound
-from aevb.networks import (
+from aevb.model.distributions import Bernoulli, DiagonalGaussian
+from aevb.model.networks import (
     Architecture,
     Initialisation,
     Model,
@@ -19,7 +19,7 @@ from aevb.networks import (
     load_replicate,
     parameter_shapes,
 )
-from aevb.randomness import Streams, generator
+from aevb.model.randomness import Streams, generator
 
 Likelihood = Literal["bernoulli", "gaussian"]
 LIKELIHOODS: tuple[Likelihood, ...] = ("bernoulli", "gaussian")

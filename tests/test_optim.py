@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from aevb import optim
-from aevb.optim import Ascent, Optimisation
+from aevb.learners import optimiser
+from aevb.learners.optimiser import Ascent, Optimisation
 
 Algorithm = Literal["adagrad", "adam"]
 ALGORITHMS: tuple[Algorithm, ...] = ("adagrad", "adam")
@@ -63,13 +63,13 @@ def test_update_rules_are_those_of_torch(algorithm: Algorithm, rule: str) -> Non
     ascent = Ascent(ours, Optimisation(algorithm, warmup=0, prior=prior), steps, share)
     ascent._rule = getattr(ascent, rule)
     theirs = [{k: p[r].clone() for k, p in ours.items()} for r in range(2)]
-    optimisers = []
+    references = []
     for r, step in enumerate(steps):
         groups: list[dict[str, Any]] = [
             {"params": [theirs[r]["layer.weight"]], "weight_decay": prior * share},
             {"params": [theirs[r]["layer.bias"]]},
         ]
-        optimisers.append(
+        references.append(
             torch.optim.Adagrad(
                 groups, lr=step, initial_accumulator_value=1e-8, eps=0.0, maximize=True
             )
@@ -78,10 +78,10 @@ def test_update_rules_are_those_of_torch(algorithm: Algorithm, rule: str) -> Non
         )
     for g in gradients(60, torch.float64):
         ascent.ascend(g)
-        for r, optimiser in enumerate(optimisers):
+        for r, reference in enumerate(references):
             for name, p in theirs[r].items():
                 p.grad = g[name][r].clone()
-            optimiser.step()
+            reference.step()
     stacked = {name: torch.stack([theirs[r][name] for r in range(2)]) for name in ours}
     # The plain rule's step sizes are rounded to single precision.
     assert_same(ours, stacked, rtol=1e-10 if rule == "fused" else 1e-7)
@@ -125,12 +125,12 @@ def test_where_there_is_no_kernel_the_plain_rule_moves(
         return Ascent(parameters(), Optimisation(), [0.1, 0.1], 0.1)._rule.__name__
 
     assert rule() == "fused"
-    monkeypatch.setattr(optim, "KERNELS", kernels)
+    monkeypatch.setattr(optimiser, "KERNELS", kernels)
     assert rule() == "plain"
 
 
 def test_an_algorithm_without_a_rule_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(optim.ACCUMULATORS, "sgd", {})
+    monkeypatch.setitem(optimiser.ACCUMULATORS, "sgd", {})
     ascent = Ascent(parameters(), Optimisation("sgd"), [0.1, 0.1], 1.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no rule for 'sgd'"):
         ascent.ascend(next(iter(gradients(1))))

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from aevb import pages
-from aevb.networks import StackedLinear
+from aevb.model.networks import StackedLinear
 
 
 def test_code_is_the_librarys_own_dedented() -> None:

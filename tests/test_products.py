@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from aevb import products
-from aevb.products import affine, factor, product, products_in
+from aevb.model import products
+from aevb.model.products import affine, factor, product, products_in
 
 KERNELS = ("oneDNN", "MKL", "BLAS")
 

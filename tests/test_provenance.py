@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from aevb import products, provenance
+from aevb.model import products
+from aevb.results import provenance
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -24,7 +25,7 @@ def library(tmp_path: Path) -> Path:
     (tmp_path / ".gitignore").write_text(".venv\n")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-m", "of another project")
-    folder = tmp_path / ".venv" / "aevb"
+    folder = tmp_path / ".venv" / "aevb" / "results"
     folder.mkdir(parents=True)
     shutil.copy(provenance.__file__, folder)
     return folder

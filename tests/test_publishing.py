@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from aevb import curves, models, paths, publishing
-from aevb.experiments import ConfigurationError
-from aevb.files import DamagedFileError
+from aevb import paths
+from aevb.errors import ConfigurationError, DamagedFileError
+from aevb.results import curves, models, publishing
 
 pytestmark = pytest.mark.usefixtures("project")
 

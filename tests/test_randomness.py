@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from aevb.randomness import Streams, generator
+from aevb.model.randomness import Streams, generator
 
 PURPOSES = ("initialisation", "minibatches", "noise", "evaluation at 100", "evaluation at 10000")
 DRAWS = {

@@ -13,19 +13,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from aevb import compare, curves, data, experiments, models, paths, readings, runner
+from aevb import data, paths
+from aevb.comparison import compare, readings
 from aevb.data import Dataset
-from aevb.files import DamagedFileError
-from aevb.hmc import Joint
-from aevb.likelihood import (
+from aevb.errors import DamagedFileError
+from aevb.inference.hmc import Joint
+from aevb.inference.likelihood import (
     appendix_d,
     importance_sampled,
     mispaired_rows,
     sample_posterior,
     starting_points,
 )
-from aevb.networks import Architecture, Initialisation, Model, initialised
-from aevb.randomness import Streams, generator
+from aevb.model.networks import Architecture, Initialisation, Model, initialised
+from aevb.model.randomness import Streams, generator
+from aevb.results import curves, models
+from aevb.training import experiments, job
 
 
 def small_model() -> Model:
@@ -198,7 +201,7 @@ def test_the_rows_of_a_model_are_of_its_training_and_of_the_test_images(
     mnist = Dataset("mnist", images(9), images(0), 1 - images(6), (3, 4))
     monkeypatch.setattr(data, "load", lambda _: mnist)
     run = replace(experiments.figure3_run(9, "aevb"), n_hidden=4)
-    parameters = runner.start([run], mnist).state(0)["parameters"]
+    parameters = job.start([run], mnist).state(0)["parameters"]
     model = paths.model(paths.published(), "figure3", run.name)
     models.write(model, parameters, {"samples": 100, "configuration": run.configuration})
     seen: dict[str, Tensor] = {}

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from published import write_curve
 
-from aevb import curves, experiments, paths, selection
-from aevb.experiments import ConfigurationError, Run
+from aevb import paths
+from aevb.errors import ConfigurationError
+from aevb.results import curves
+from aevb.training import experiments, selection
+from aevb.training.experiments import Run
 
 RUN = experiments.figure2_run("mnist", 20, "aevb")
 PAPERS = [*experiments.figure2(), *experiments.figure3()]

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from aevb import runner
 from aevb.data import Dataset
-from aevb.experiments import Run
-from aevb.train import (
+from aevb.training import job
+from aevb.training.experiments import Run
+from aevb.training.loop import (
     Row,
     Stopped,
     Training,
@@ -40,11 +40,11 @@ def dataset() -> Dataset:
 
 
 def begin(runs: Sequence[Run], dataset: Dataset) -> Training:
-    return runner.start(runs, dataset)
+    return job.start(runs, dataset)
 
 
 def go(training: Training, runs: Sequence[Run], dataset: Dataset, budget: float) -> Training:
-    train(training, budget, lambda t: runner.evaluate(t, runs, dataset))
+    train(training, budget, lambda t: job.evaluate(t, runs, dataset))
     return training
 
 
@@ -89,14 +89,14 @@ def test_an_interrupted_run_gives_the_curve_of_an_uninterrupted_one(
     run: Run, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = go(begin([run], dataset), [run], dataset, 6000)
-    monkeypatch.setattr("aevb.train.SAMPLES_BETWEEN_REPORTS", 70)
+    monkeypatch.setattr("aevb.training.loop.SAMPLES_BETWEEN_REPORTS", 70)
     broken = begin([run], dataset)
     saved = []
     with pytest.raises(Stopped):
         train(
             broken,
             6000,
-            lambda t: runner.evaluate(t, [run], dataset),
+            lambda t: job.evaluate(t, [run], dataset),
             checkpoint=lambda t: saved.append(t.state(0)),
             stop_requested=lambda: broken.samples > 4500,
         )
@@ -113,7 +113,7 @@ def test_an_interrupted_run_gives_the_curve_of_an_uninterrupted_one(
 @each_kind
 def test_evaluating_more_often_does_not_change_the_path(run: Run, dataset: Dataset) -> None:
     def evaluate_thrice(training: Training) -> list[Row]:
-        return [runner.evaluate(training, [run], dataset) or [] for _ in range(3)][-1]
+        return [job.evaluate(training, [run], dataset) or [] for _ in range(3)][-1]
 
     once = go(begin([run], dataset), [run], dataset, 500)
     often = begin([run], dataset)
@@ -182,8 +182,8 @@ def test_a_checkpoint_is_written_whenever_the_last_is_some_time_ago(
         clock += slow == "evaluations"
         return [{}]
 
-    monkeypatch.setattr("aevb.train.SAMPLES_BETWEEN_REPORTS", 70)
-    monkeypatch.setattr("aevb.train.time", SimpleNamespace(monotonic=lambda: clock))
+    monkeypatch.setattr("aevb.training.loop.SAMPLES_BETWEEN_REPORTS", 70)
+    monkeypatch.setattr("aevb.training.loop.time", SimpleNamespace(monotonic=lambda: clock))
     train(
         training,
         4000,

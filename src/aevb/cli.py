@@ -12,22 +12,13 @@ import torch
 import typer
 from tqdm import tqdm
 
-from aevb import (
-    citing,
-    claims,
-    curves,
-    data,
-    experiments,
-    paths,
-    prefixes,
-    publishing,
-    readings,
-    runner,
-    selection,
-)
-from aevb import compare as comparison
-from aevb.files import DamagedFileError
-from aevb.train import Diverged, Stopped, Training
+from aevb import data, paths
+from aevb.comparison import claims, readings, same_seed
+from aevb.comparison import compare as comparison
+from aevb.errors import ConfigurationError, DamagedFileError
+from aevb.results import citing, curves, publishing
+from aevb.training import experiments, job, selection
+from aevb.training.loop import Diverged, Stopped, Training
 
 app = typer.Typer(
     help="Reproduce Auto-Encoding Variational Bayes (arXiv:1312.6114).",
@@ -124,7 +115,7 @@ def run(
     runs = [experiments.parse(name, study, setting or ()) for name in names]
     samples = experiments.budget_of(runs[0], budget)
     if device == "cuda" and not torch.cuda.is_available():
-        raise experiments.ConfigurationError(
+        raise ConfigurationError(
             "device cuda: PyTorch finds no CUDA device here; without the option the CPU trains"
         )
     torch.set_num_threads(threads)
@@ -146,7 +137,7 @@ def _train(runs: list[experiments.Run], samples: float, device: torch.device) ->
         dataset = data.binarised(dataset)
     stop = _StopOnSignal()  # from now on: where data are downloaded an interrupt ends at once
     with closing(Progress(runs[0])) as progress:
-        runner.run_to(
+        job.run_to(
             runs,
             samples,
             dataset,
@@ -188,7 +179,7 @@ def export(
 ) -> None:
     """Write the trained models in half precision, for chapters and the browser to draw from."""
     for name in names:
-        file = runner.export(experiments.parse(name, study, setting or ()))
+        file = job.export(experiments.parse(name, study, setting or ()))
         print(file.relative_to(paths.root()))
 
 
@@ -252,7 +243,7 @@ def list_runs(
     here = data.available() if available else experiments.NZ
     runs = [one for figure in reversed(experiments.RUNS.values()) for one in figure(seed)]
     for one in runs:
-        if one.dataset in here and (short_of is None or runner.is_short_of(one, short_of)):
+        if one.dataset in here and (short_of is None or job.is_short_of(one, short_of)):
             print(one.name)
 
 
@@ -286,7 +277,7 @@ def compare(
         print(comparison.summary() if summary else f"{comparison.in_full()}\n\n{claims.in_words()}")
         return
     print(comparison.report(budget, seed))
-    if wrong := prefixes.not_the_published(seed):
+    if wrong := same_seed.not_the_published(seed):
         sys.exit(f"aevb: {wrong}")
 
 
@@ -301,7 +292,7 @@ def main() -> None:
     except Diverged as error:
         print(f"aevb: {error}", file=sys.stderr)
         sys.exit(1)
-    except (data.DataError, experiments.ConfigurationError, DamagedFileError, OSError) as error:
+    except (data.DataError, ConfigurationError, DamagedFileError, OSError) as error:
         print(f"aevb: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -20,10 +20,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from aevb import compare, curves, data, experiments, models, paths
+from aevb import data, paths
+from aevb.comparison import compare
 from aevb.files import atomic
-from aevb.networks import Model
-from aevb.randomness import generator
+from aevb.model.networks import Model
+from aevb.model.randomness import generator
+from aevb.results import curves, models
+from aevb.training import experiments
 
 # The paper's red and green, in the shades of Okabe and Ito's palette that all readers can tell
 # apart. Line style and labels carry the meaning too.

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aevb.errors import DamagedFileError
+
 
 @contextmanager
 def atomic(target: Path) -> Iterator[Path]:
@@ -23,10 +25,6 @@ def atomic(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-class DamagedFileError(Exception):
-    """A file that cannot be read. The message names it and says what to do."""
 
 
 @contextmanager

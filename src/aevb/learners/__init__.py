@@ -5,9 +5,9 @@ from typing import Protocol
 
 from torch import Tensor
 
-from aevb.networks import Model
-from aevb.optim import Ascent
-from aevb.randomness import Streams
+from aevb.learners.optimiser import Ascent
+from aevb.model.networks import Model
+from aevb.model.randomness import Streams
 
 
 class Learner(Protocol):

@@ -4,11 +4,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from aevb.bound import estimator_a, estimator_b, kl_to_standard_normal
-from aevb.distributions import standard_normal_log_prob
-from aevb.networks import Model
-from aevb.optim import Ascent
-from aevb.randomness import Streams
+from aevb.learners.optimiser import Ascent
+from aevb.model.bound import estimator_a, estimator_b, kl_to_standard_normal
+from aevb.model.distributions import standard_normal_log_prob
+from aevb.model.networks import Model
+from aevb.model.randomness import Streams
 
 
 def lower_bound(

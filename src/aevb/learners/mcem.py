@@ -3,10 +3,16 @@
 import torch
 from torch import Tensor
 
-from aevb.hmc import INITIAL_STEP_SIZE, Joint, adapted, log_likelihood_gradients, transition
-from aevb.networks import Model
-from aevb.optim import Ascent
-from aevb.randomness import Streams
+from aevb.inference.hmc import (
+    INITIAL_STEP_SIZE,
+    Joint,
+    adapted,
+    log_likelihood_gradients,
+    transition,
+)
+from aevb.learners.optimiser import Ascent
+from aevb.model.networks import Model
+from aevb.model.randomness import Streams
 
 
 class MCEM:

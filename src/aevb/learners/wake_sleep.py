@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from aevb.bound import estimator_a
-from aevb.distributions import standard_normal_log_prob
-from aevb.networks import Model
-from aevb.optim import Ascent
-from aevb.randomness import Streams
+from aevb.learners.optimiser import Ascent
+from aevb.model.bound import estimator_a
+from aevb.model.distributions import standard_normal_log_prob
+from aevb.model.networks import Model
+from aevb.model.randomness import Streams
 
 
 class WakeSleep:

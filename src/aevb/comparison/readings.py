@@ -1,0 +1,118 @@
+"""The final models of Figure 3 under other readings than those of its curves.
+
+A curve holds numbers, not the samples behind them, so whoever asks what another estimator would
+have said has to read the models again. The answers take minutes and are kept as a table.
+"""
+
+import hashlib
+import math
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from aevb import data, paths
+from aevb.files import reading
+from aevb.inference.hmc import Joint
+from aevb.inference.likelihood import (
+    appendix_d,
+    importance_sampled,
+    mispaired_rows,
+    sample_posterior,
+    starting_points,
+)
+from aevb.model.networks import Decoder
+from aevb.model.randomness import Streams, generator
+from aevb.results import curves, models, provenance
+
+CHAINS = 4
+DRAWS = 50
+
+
+def of(decoder: Decoder, images: Tensor, purpose: str) -> dict[str, float]:
+    """Mean log p(x) of images in several readings, from four HMC chains for each.
+
+    Args:
+        decoder: p(x|z), a stack of one.
+        images: `(rows, pixels)`.
+        purpose: names the random streams; chain k has seed k.
+
+    Returns:
+        In nats per datapoint. Means over the chains: `appendix_d`; `appendix_d_last_half`, the same
+        over the later half of the images; `mispaired`, see `likelihood.mispaired_rows`; and
+        `one_chain`, importance sampling with 50 draws. `four_chains` is that with p(x) averaged
+        over the chains before the logarithm: what one chain has missed, another may have found.
+    """
+    nz, later = decoder.hidden.weight.shape[1], len(images) // 2
+    joint = Joint(decoder, images[None])
+    proper, mispaired, sampled = [], [], []
+    for k in range(CHAINS):
+        noise = Streams([generator(k, f"readings: {purpose}")], [nz])
+        samples = sample_posterior(joint, starting_points(joint, noise), noise)
+        proper.append(appendix_d(samples)[0])
+        mispaired.append(mispaired_rows(samples)[0])
+        sampled.append(importance_sampled(joint, samples, noise, n_samples=DRAWS)[0])
+    together = torch.logsumexp(torch.stack(sampled), 0) - math.log(CHAINS)
+    values = {
+        "appendix_d": torch.stack(proper),
+        "appendix_d_last_half": torch.stack(proper)[:, later:],
+        "mispaired": torch.stack(mispaired),
+        "one_chain": torch.stack(sampled),
+        "four_chains": together,
+    }
+    return {name: value.double().mean().item() for name, value in values.items()}
+
+
+def final_models() -> list[Path]:
+    """The published models of Figure 3."""
+    return sorted(paths.models(paths.published(), "figure3").glob("*.safetensors"))
+
+
+def write() -> Path:
+    """Read every published model of Figure 3 on the first 1000 training and test images.
+
+    Returns:
+        The table: a row per `run` and `split`, with the columns of `of`; a manifest is beside it.
+
+    Raises:
+        FileNotFoundError: if there is no model.
+    """
+    files = final_models()
+    if not files:
+        raise FileNotFoundError(f"no models of Figure 3 in {paths.published()}: {curves.CHECKOUT}")
+    torch.set_flush_denormal(True)  # as in training
+    mnist = data.load("mnist")
+    rows = []
+    for file in files:
+        model, manifest = models.read(file)
+        decoder = model.requires_grad_(False).decoder
+        for split, images in {"train": mnist.train, "test": mnist.test}.items():
+            values = of(decoder, images[:1000], f"{file.stem} {split}")
+            rows.append({"run": file.stem, "split": split, "samples": manifest["samples"]} | values)
+    about = {
+        "command": "aevb readings",
+        "models_sha256": {f.stem: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
+        "seeds": list(range(CHAINS)),
+        **provenance.maker(torch.device("cpu")),
+        "data_sha256": mnist.checksums,
+        "unit": "nats per datapoint",
+    }
+    curves.write(paths.readings(), rows, about)
+    return paths.readings()
+
+
+def read() -> pd.DataFrame:
+    """The table that `write` made.
+
+    Raises:
+        FileNotFoundError: outside a checkout of the project.
+        DamagedFileError: if it cannot be read.
+    """
+    file = paths.readings()
+    if not file.exists():
+        raise FileNotFoundError(
+            f"no readings at {file}: {curves.CHECKOUT}; there `aevb readings` makes it again"
+        )
+    with reading(file, "`aevb readings` makes it again"):
+        return pd.read_csv(file)

@@ -1,0 +1,174 @@
+"""Fresh runs against the published runs of the same seed, of which they should be prefixes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from aevb import data, paths
+from aevb.errors import DamagedFileError
+from aevb.results import curves
+from aevb.training import experiments
+
+
+class Check(NamedTuple):
+    """How near some rows of a fresh curve must be to the published one of the same seed."""
+
+    where: str  # in words
+    first: float  # samples of the first row
+    last: float  # and of the last
+    delay: float  # a value may come so many times earlier or later
+    tolerance: float  # nats
+
+
+SAME_MACHINE = Check("on the same kind of machine", 0, math.inf, 1.0, 0.01)
+# On another processor rounding is all that differs, and the first rows, to a little beyond the
+# warm-up, tell: curves that were made on two kinds are at most 0.06 nats apart there, those of two
+# seeds 4 or more, and those of any two settings that the book compares 0.6 or more.
+_FIRST_ROWS: dict[data.Name, int] = {"mnist": 15_000, "freyface": 65_000}
+EARLY = {
+    dataset: Check(f"up to {last:,} samples, on another processor", 0, last, 1.0, 0.5)
+    for dataset, last in _FIRST_ROWS.items()
+}
+# Then training amplifies rounding, until two runs differ as two seeds do, and leave a plateau when
+# they will. In between, a curve rises by hundreds of nats.
+_SEEDS_APART: dict[data.Name, float] = {"mnist": 10.0, "freyface": 150.0}
+LATE = {
+    dataset: Check("from 100,000 samples on, on another machine", 1e5, math.inf, 1.26, tolerance)
+    for dataset, tolerance in _SEEDS_APART.items()
+}
+
+
+def compared(seed: int = 0) -> pd.DataFrame:
+    """How far fresh local runs are from the published runs of the same seed.
+
+    Returns:
+        One row per run that has both and check that it must pass: `run`, `other_settings` (in
+        words; empty if they are the same), `check` (in words), its `tolerance`, and
+        `largest_difference` over all columns and the check's rows that both have, in nats, see
+        `largest_difference` (NaN if there is none, and with other settings).
+
+    Raises:
+        DamagedFileError: if a curve or its manifest cannot be read, or they are not of each other,
+            or each of two curves has columns that the other lacks.
+    """
+    rows = []
+    for run in (run for runs in experiments.RUNS.values() for run in runs(seed)):
+        files = [
+            paths.curve(root, run.study, run.name) for root in (paths.local(), paths.published())
+        ]
+        if not all(file.exists() for file in files):
+            continue
+        (ours, a), (published, b) = (curves.read_both(file) for file in files)
+        first_edition = curves.FIRST_EDITION in b
+        other = curves.other_settings(*(_shared(one, first_edition) for one in (a, b)))
+        columns = list(published.columns.intersection(ours.columns).drop("samples"))
+        if len(columns) + 1 < min(len(ours.columns), len(published.columns)):
+            raise DamagedFileError(
+                f"{files[0]} has the columns {', '.join(map(str, ours))}, and {files[1]} "
+                f"{', '.join(map(str, published))}: expected that one has all those of the other. "
+                f"Delete the first; {curves.remedy('run', files[0])}"
+            )
+        checks = [LATE[run.dataset]] if first_edition else _checks(a, b, run.dataset)
+        for check in checks:
+            part = ours[ours.samples.between(check.first, check.last)]
+            rows.append(
+                {
+                    "run": run.name,
+                    "other_settings": other,
+                    "check": check.where,
+                    "largest_difference": math.nan
+                    if other
+                    else largest_difference(part, published, columns, check.delay),
+                    "tolerance": check.tolerance,
+                }
+            )
+    columns = ["run", "other_settings", "check", "largest_difference", "tolerance"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _shared(manifest: Mapping[str, Any], first_edition: bool) -> dict[str, Any]:
+    """The settings in which a fresh run must agree with the published one.
+
+    In the first edition each seed chose a step size of its own, and all had one split.
+    """
+    settings = dict(manifest["configuration"])
+    return {
+        k: v for k, v in settings.items() if not (first_edition and k in ("step_size", "split"))
+    }
+
+
+def largest_difference(
+    a: pd.DataFrame, b: pd.DataFrame, columns: Sequence[str], delay: float = 1.0
+) -> float:
+    """Largest distance of one curve from another over their common log points, in nats.
+
+    A point of `a` is as far from `b` as from the range of values that `b` takes between
+    samples / delay and samples · delay; with a delay of 1, from its value there. NaN where the
+    curves have no point in common. Infinite where one has a number and the other has none, as a
+    run that diverged. Of two runs with the same seed on the same kind of machine the shorter is a
+    prefix of the longer, and this is zero.
+    """
+    distances = []
+    for _, row in a[a.samples.isin(b.samples)].iterrows():
+        near = b[b.samples.between(row.samples / delay, row.samples * delay)]
+        x, values = (part[list(columns)].to_numpy(float) for part in (row, near))
+        low, high = values.min(0), values.max(0)  # NaN where one is
+        equal = (x == low) & (x == high) | np.isnan(x) & np.isnan(values).all(0)
+        with np.errstate(invalid="ignore"):
+            apart = np.maximum(low - x, x - high).clip(min=0)
+        distances.append(
+            np.where(equal, 0.0, np.nan_to_num(apart, nan=math.inf, posinf=math.inf)).max()
+        )
+    return float(max(distances, default=math.nan))
+
+
+def _checks(a: Mapping[str, Any], b: Mapping[str, Any], dataset: data.Name) -> list[Check]:
+    """What two curves must pass, by what their manifests say of the machines that made them."""
+    makers = [{**one, **maker} for one in (a, b) for maker in one.get("makers", [{}])]
+    hardware = pd.DataFrame([maker["hardware"] for maker in makers])
+    torch = {maker["versions"]["torch"] for maker in makers}
+    precision = {maker["precision"] for maker in makers}
+    # What only one of them tells can differ: processors of one name may have other instructions.
+    same_hardware = (hardware.nunique(dropna=False) == 1).all()
+    if same_hardware and len(torch) == len(precision) == 1:
+        return [SAME_MACHINE]
+    # The same random numbers and rounding of factors, on any processor.
+    alike = set(hardware.device) == {"cpu"} and len({t.partition("+")[0] for t in torch}) == 1
+    if alike and len(precision) == 1:
+        return [EARLY[dataset], LATE[dataset]]
+    return [LATE[dataset]]
+
+
+def not_the_published(seed: int = 0) -> str:
+    """What to say of fresh runs that are not the published ones; empty if there is none."""
+    said = []
+    for _, one in compared(seed).iterrows():
+        if one.other_settings:
+            run = experiments.parse(one.run)
+            samples = curves.read(paths.curve(paths.local(), run.study, run.name)).samples.max()
+            files = (
+                paths.checkpoint(run.study, run.name),
+                paths.curve(paths.local(), run.study, run.name),
+            )
+            both = " and ".join(str(file.relative_to(paths.root())) for file in files)
+            said.append(
+                f"{one.run}: the local run has other settings than the published one: "
+                f"{one.other_settings}. Delete {both} and repeat "
+                f"`{experiments.command(run, samples)}`; to keep other settings, give them a "
+                "--study of their own"
+            )
+        elif math.isinf(one.largest_difference):
+            said.append(
+                f"{one.run} has no finite value where the published run of the same seed has one, "
+                "or the reverse: one of them diverged"
+            )
+        elif one.largest_difference > one.tolerance:
+            said.append(
+                f"{one.run} differs from the published run of the same seed by "
+                f"{one.largest_difference:.4f} nats; expected at most {one.tolerance:g} "
+                f"{one.check}"
+            )
+    return "\n".join(dict.fromkeys(said))  # a run that fails two checks alike is told of once

@@ -1,0 +1,1 @@
+"""From a configuration to a curve: the runs of the paper, the loop, evaluation, checkpoints."""

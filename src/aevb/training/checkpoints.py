@@ -1,0 +1,140 @@
+"""What a run leaves on this machine: its checkpoint, to go on from, and the curve beside it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from aevb import paths
+from aevb.data import Dataset
+from aevb.errors import ConfigurationError, DamagedFileError
+from aevb.files import atomic, reading
+from aevb.results import curves, provenance
+from aevb.training.experiments import Run
+from aevb.training.loop import Row
+
+
+@contextmanager
+def alone(run: Run) -> Iterator[None]:
+    """Hold the run's lock: two processes would write over each other's checkpoints.
+
+    Raises:
+        ConfigurationError: if another process trains the run.
+    """
+    lock = paths.checkpoint(run.study, run.name).with_suffix(".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout:
+        raise ConfigurationError(
+            f"{run.name} in study {run.study} is being trained by another process, which holds "
+            f"{lock}: wait for that, or stop it"
+        ) from None
+
+
+def save(run: Run, content: dict[str, Any]) -> None:
+    """Write a run's checkpoint, whole or not at all."""
+    with atomic(paths.checkpoint(run.study, run.name)) as temporary:
+        digest = provenance.digest(run.configuration)
+        torch.save({**content, "configuration_sha256": digest}, temporary)
+
+
+def load(run: Run, device: torch.device | None = None) -> dict[str, Any] | None:
+    """The checkpoint of a run, to be continued on a device; None if there is none.
+
+    Raises:
+        ConfigurationError: if it was made with other settings, or on another kind of device.
+        DamagedFileError: if it cannot be read.
+    """
+    source = paths.checkpoint(run.study, run.name)
+    if not source.exists():
+        return None
+    with reading(source, "delete it; the run then begins again"):
+        content: dict[str, Any] = torch.load(source, weights_only=True)
+        made_with = content["configuration_sha256"]
+        made_on = content["makers"][-1]["hardware"]["device"]
+    if made_with != provenance.digest(run.configuration):
+        made = ""
+        if (file := curve(run)) is not None:
+            manifest = curves.read_manifest(file)
+            asked = curves.other_settings(run.configuration, manifest["configuration"])
+            made = f" by `{manifest.get('command')}`; here {asked}"
+        raise ConfigurationError(
+            f"{source} was made with other settings than those of {run.name} in study "
+            f"{run.study}{made}. Repeat its --set options, use another --study, or delete that "
+            "file and the curve to start again"
+        )
+    if device is not None and device.type != made_on:
+        raise ConfigurationError(
+            f"{source} was made on {made_on}, and {device.type} has no such random numbers: "
+            f"continue with --device {made_on}, or delete that file to start again"
+        )
+    return content
+
+
+def kept(run: Run, checkpoint: dict[str, Any] | None, end: int, dataset: Dataset) -> int:
+    """Samples to which the run's curve on this machine goes; it is not written over before.
+
+    A curve that has lost its checkpoint is kept until the run has come as far again, through any
+    number of stops.
+
+    Raises:
+        ConfigurationError: if the run was trained on other data; if the curve has lost its
+            checkpoint and goes beyond `end` or was made with other settings.
+        DamagedFileError: if a curve without a checkpoint, or its manifest, cannot be read.
+    """
+    file, samples, manifest = paths.curve(paths.local(), run.study, run.name), 0, dict[str, Any]()
+    with nullcontext() if checkpoint is None else suppress(DamagedFileError):
+        if file.exists():
+            samples = int(curves.read(file).samples.iloc[-1])
+            if file.with_suffix(".json").exists():
+                manifest = curves.read_manifest(file)
+                samples = max(samples, manifest["samples"])
+    # Checkpoints of older versions do not say what data they have seen; their curves do.
+    seen = (manifest | (checkpoint or {})).get("data_sha256", dataset.checksums)
+    if seen != dataset.checksums:
+        raise ConfigurationError(
+            f"{run.name} in study {run.study} was trained on other data: expected "
+            f"{dataset.name} of {dataset.checksums}, got {seen}. Use another --study, or "
+            f"delete {file} and its checkpoint to start again"
+        )
+    if checkpoint is not None:
+        return samples
+    if samples > end:
+        raise ConfigurationError(
+            f"{file} goes to {samples:,} samples, and its checkpoint is gone: a run to "
+            f"{end:,} would write over it. Expected a budget of {samples} or more; or "
+            "delete that file first"
+        )
+    made_with = manifest.get("configuration", run.configuration)
+    if other := curves.other_settings(run.configuration, made_with):
+        raise ConfigurationError(
+            f"{file} was made with other settings, and its checkpoint is gone: this run would "
+            f"write over it, and here {other}. Expected the same --set options, or another "
+            "--study; or delete that file first"
+        )
+    return samples
+
+
+def curve(run: Run) -> Path | None:
+    """The run's curve on this machine, if it and its manifest are there."""
+    file = paths.curve(paths.local(), run.study, run.name)
+    return file if file.exists() and file.with_suffix(".json").exists() else None
+
+
+def is_written(run: Run, rows: Sequence[Row]) -> bool:
+    """Whether the curve's files are those of the checkpoint, which is written before them."""
+    if not rows:
+        return True
+    if (file := curve(run)) is None:
+        return False
+    try:
+        manifest = curves.read_manifest(file)
+    except DamagedFileError:
+        return False
+    is_whole = file.read_bytes() == curves.as_text(rows).encode()
+    return is_whole and bool(manifest["samples"] == rows[-1]["samples"])

@@ -1,0 +1,59 @@
+"""The choice of a step size, from the curves of its candidates.
+
+Section 5: "Adagrad [...] global stepsize parameters were chosen from {0.01, 0.02, 0.1} based on
+performance on the training set in the first few iterations". The rule here: the highest running
+bound after ten of the intervals in which the authors' log has points, with seed 0.
+"""
+
+import math
+from pathlib import Path
+
+from aevb import paths
+from aevb.errors import ConfigurationError
+from aevb.results import curves
+from aevb.training import experiments
+from aevb.training.experiments import Run
+
+
+def scores(results: Path, run: Run) -> dict[float, float | None]:
+    """The running bound of every candidate where they are compared, nats per datapoint.
+
+    Args:
+        results: `paths.local()` or `paths.published()`.
+        run: whose step size is to be chosen.
+
+    Returns:
+        By step size; None for a candidate that diverged.
+
+    Raises:
+        FileNotFoundError: if a candidate has no curve.
+        ConfigurationError: if the curve of a candidate that did not diverge ends before.
+    """
+    found: dict[float, float | None] = {}
+    end = experiments.end_of(run, experiments.selection_samples(run))
+    for candidate in experiments.candidates(run):
+        file = paths.curve(results, candidate.study, candidate.name)
+        curve, manifest = curves.read_both(file)
+        row = curve[curve.samples == end]
+        if row.empty and not manifest.get("diverged"):
+            raise ConfigurationError(
+                f"{file} ends at {curve.samples.iloc[-1]:,} samples; expected {end:,}: continue "
+                f"it with `{experiments.command(candidate, end)}`"
+            )
+        value = math.nan if row.empty else float(row.train_running.iloc[0])
+        found[candidate.step_size] = value if math.isfinite(value) else None
+    return found
+
+
+def chosen(scored: dict[float, float | None]) -> float:
+    """The step size with the highest score.
+
+    Raises:
+        ConfigurationError: if all candidates diverged.
+    """
+    finite = {step: score for step, score in scored.items() if score is not None}
+    if not finite:
+        raise ConfigurationError(
+            f"the step sizes {', '.join(map(str, scored))} all diverged; expected one that did not"
+        )
+    return max(finite, key=finite.__getitem__)
