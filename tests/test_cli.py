@@ -214,7 +214,7 @@ def test_a_step_size_is_selected_from_the_curves_of_its_candidates(
     assert choice == "mnist-nz20-aevb-seed7: step size 0.02"
     folder = paths.curves(paths.local(), experiments.SELECTION)
     assert sorted(file.name for file in folder.glob("*.csv")) == [
-        f"mnist-nz20-aevb-seed0-step{step}.csv" for step in ("0.02", "1000", "1e-05")
+        f"mnist-nz20-aevb-seed0-step{step}.csv" for step in ("0.02", "1000.0", "1e-05")
     ]
 
 
