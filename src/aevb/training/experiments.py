@@ -57,10 +57,13 @@ SELECTION_INTERVALS = 10
 STEP_SIZES: dict[tuple[str | int, int, str], float] = {
     ("mnist", 3, "aevb"): 0.1,
     ("mnist", 3, "wake-sleep"): 0.02,
+    ("mnist", 5, "aevb"): 0.02,
     ("mnist", 10, "aevb"): 0.02,
+    ("mnist", 10, "wake-sleep"): 0.02,
     ("mnist", 20, "aevb"): 0.02,
     ("mnist", 20, "wake-sleep"): 0.02,
     ("mnist", 200, "aevb"): 0.01,
+    ("mnist", 200, "wake-sleep"): 0.02,
     (1000, 3, "aevb"): 0.1,
     (1000, 3, "wake-sleep"): 0.1,
 }
