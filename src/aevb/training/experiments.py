@@ -117,7 +117,7 @@ class Run:
         pixels: grey levels as they are, or each drawn once as black or white.
         sleep_first: the order of the two phases (wake-sleep).
         clip_dreams: Gaussian dreams are moved into [0, 1] (wake-sleep).
-        split: which random split of Frey Face; those of the paper's figures have their seed's.
+        split: which random split of Frey Face; the paper's runs take that of their seed.
     """
 
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "figure2"

@@ -24,7 +24,7 @@ Row = dict[str, float]
 State = dict[str, Any]
 
 
-# A spike at the end of the warm-up can heal, and is over by then; see `Training.has_diverged`.
+# Before so many samples a spike at the end of the warm-up may heal: see `Training.has_diverged`.
 SAMPLES_TO_HEAL = 100_000
 FAR_BELOW = 10.0
 
@@ -168,10 +168,11 @@ class Training:
         self._running_updates = 0
 
     def has_diverged(self) -> bool:
-        """Whether no run of the stack will come to anything, by the latest log point.
+        """Whether every run of the stack has diverged by its latest log point.
 
-        Its running bound is not finite; or, after ten times the warm-up and 100,000 samples at
-        least, it is ten times as far below zero as the untrained model's.
+        A run has diverged where its running bound is not finite. From 100,000 samples and ten
+        times the warm-up on, it also has where its bound is ten times as far below zero as that of
+        the untrained model.
         """
         if not self.rows[0]:
             return False
