@@ -66,6 +66,7 @@ STEP_SIZES: dict[tuple[str | int, int, str], float] = {
     ("mnist", 200, "aevb"): 0.01,
     ("mnist", 200, "wake-sleep"): 0.02,
     ("freyface", 2, "aevb"): 0.01,
+    ("freyface", 2, "wake-sleep"): 0.01,
     ("freyface", 5, "aevb"): 0.01,
     (1000, 3, "aevb"): 0.1,
     (1000, 3, "wake-sleep"): 0.1,
