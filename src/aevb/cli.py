@@ -119,7 +119,7 @@ def run(
             "device cuda: PyTorch finds no CUDA device here; without the option the CPU trains"
         )
     torch.set_num_threads(threads)
-    _train(runs, samples, torch.device(device))
+    _train(runs, samples, _dataset(runs[0]), torch.device(device))
     for one in runs:
         curve = paths.curve(paths.local(), one.study, one.name)
         last = curves.read(curve).iloc[-1]
@@ -131,10 +131,14 @@ def run(
         )
 
 
-def _train(runs: list[experiments.Run], samples: float, device: torch.device) -> None:
-    dataset = data.load(runs[0].dataset, runs[0].split)
-    if runs[0].pixels == "binary":
-        dataset = data.binarised(dataset)
+def _dataset(run: experiments.Run) -> data.Dataset:
+    dataset = data.load(run.dataset, run.split)
+    return data.binarised(dataset) if run.pixels == "binary" else dataset
+
+
+def _train(
+    runs: list[experiments.Run], samples: float, dataset: data.Dataset, device: torch.device
+) -> None:
     stop = _StopOnSignal()  # from now on: where data are downloaded an interrupt ends at once
     with closing(Progress(runs[0])) as progress:
         job.run_to(
@@ -157,9 +161,11 @@ def select(
     for name in names:
         run = experiments.paper_run(name)
         samples = experiments.selection_samples(run)
-        for candidate in experiments.candidates(run):
+        candidates = experiments.candidates(run)
+        dataset = _dataset(candidates[0])  # the same for all
+        for candidate in candidates:
             try:
-                _train([candidate], samples, torch.device("cpu"))
+                _train([candidate], samples, dataset, job.CPU)
             except Diverged as error:
                 print(error)
         scored = selection.scores(paths.local(), run)

@@ -202,11 +202,15 @@ OWN: dict[Algorithm, dict[str, Any]] = {
 }
 
 
+def _chosen(data_or_n_train: str | int, nz: int, algorithm: str) -> dict[str, float]:
+    """The step size that was selected, as a setting; empty where none was."""
+    key = (data_or_n_train, nz, algorithm)
+    return {"step_size": STEP_SIZES[key]} if key in STEP_SIZES else {}
+
+
 def figure2_run(dataset: data.Name, nz: int, algorithm: Algorithm, seed: int = 0) -> Run:
     """The run behind one curve of Figure 2."""
-    settings = DATASETS[dataset] | OWN[algorithm]
-    if (chosen := STEP_SIZES.get((dataset, nz, algorithm))) is not None:
-        settings = settings | {"step_size": chosen}
+    settings = DATASETS[dataset] | OWN[algorithm] | _chosen(dataset, nz, algorithm)
     if dataset == "freyface":
         settings = settings | {"split": seed}
     return Run(dataset=dataset, nz=nz, algorithm=algorithm, seed=seed, **settings)
@@ -214,11 +218,9 @@ def figure2_run(dataset: data.Name, nz: int, algorithm: Algorithm, seed: int = 0
 
 def figure3_run(n_train: int, algorithm: Algorithm, seed: int = 0) -> Run:
     """The run behind one curve of Figure 3."""
-    settings = {"measure": "marginal_loglik"} | OWN[algorithm]
+    settings = {"measure": "marginal_loglik"} | OWN[algorithm] | _chosen(n_train, 3, algorithm)
     if algorithm == "mcem":
         settings = settings | {"minibatch": n_train}
-    if (chosen := STEP_SIZES.get((n_train, 3, algorithm))) is not None:
-        settings = settings | {"step_size": chosen}
     return Run(
         study="figure3",
         nz=3,
