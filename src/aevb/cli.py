@@ -17,8 +17,10 @@ from aevb.comparison import claims, readings, same_seed
 from aevb.comparison import compare as comparison
 from aevb.errors import ConfigurationError, DamagedFileError
 from aevb.results import citing, curves, publishing
-from aevb.training import experiments, job, selection
+from aevb.training import experiments, job, names, selection
+from aevb.training.job import Job
 from aevb.training.loop import Diverged, Stopped, Training
+from aevb.training.run import Run
 
 app = typer.Typer(
     help="Reproduce Auto-Encoding Variational Bayes (arXiv:1312.6114).",
@@ -33,36 +35,34 @@ SECONDS_BETWEEN_LINES = 15.0
 class Progress:
     """A bar on a terminal; elsewhere, or where several runs share one, a line now and then."""
 
-    def __init__(self, run: experiments.Run) -> None:
+    def __init__(self, run: Run) -> None:
         self.name = run.name
-        self.quantity = run.objective
+        self.quantity = run.learner.objective
         shared = "--jobserver" in os.environ.get("MAKEFLAGS", "")
         self.on_terminal = sys.stderr.isatty() and not shared
-        self.bar = tqdm(disable=True)
-        self.what = ""
+        self.bar: tqdm | None = None
 
     def close(self) -> None:
         """End the bar's line, before another is printed."""
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
 
-    def __call__(self, what: str, end: int, training: Training) -> None:
+    def __call__(self, end: int, training: Training) -> None:
         """Show where `training` stands on its way to `end` samples."""
         now = time.monotonic()
-        if what != self.what:
-            self.bar.close()
-            self.what = what
+        if self.bar is None:
             self.began = self.last_line = now
             self.first = training.samples
             self.bar = tqdm(
                 total=end,
                 initial=training.samples,
-                desc=f"{self.name}, {what}",
+                desc=self.name,
                 unit=" samples",
                 unit_scale=True,
                 dynamic_ncols=True,
                 disable=not self.on_terminal,
             )
-        bound = f"{self.quantity} {float(training.running_bound[0]):.1f} nats"
+        bound = f"{self.quantity} {training.running_bound:.1f} nats"
         self.bar.set_postfix_str(bound, refresh=False)
         self.bar.update(training.samples - self.bar.n)
         if self.on_terminal or now - self.last_line < SECONDS_BETWEEN_LINES:
@@ -71,7 +71,7 @@ class Progress:
         speed = (training.samples - self.first) / (now - self.began)
         left = tqdm.format_interval((end - training.samples) / speed)
         print(
-            f"{self.name}, {what}: {training.samples:,} of {end:,} samples, {bound}, "
+            f"{self.name}: {training.samples:,} of {end:,} samples, {bound}, "
             f"{speed:,.0f} samples/s, {left} left",
             flush=True,
         )
@@ -90,9 +90,11 @@ def get_data() -> None:
             print(f"{name} is left out. {error}", file=sys.stderr)
 
 
-@app.command()
-def run(
-    names: Annotated[list[str], typer.Argument(help="Runs, such as mnist-nz20-aevb-seed0.")],
+@app.command("run")
+def train_runs(
+    run_names: Annotated[
+        list[str], typer.Argument(metavar="NAMES", help="Runs, such as mnist-nz20-aevb-seed0.")
+    ],
     budget: Annotated[
         str,
         typer.Option(
@@ -108,84 +110,69 @@ def run(
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of this run.")] = 1,
 ) -> None:
-    """Train runs to a budget, continuing from their checkpoints.
-
-    Several runs of one data set and algorithm (other seeds, other Nz) train as one stack.
-    """
-    runs = [experiments.parse(name, study, setting or ()) for name in names]
-    samples = experiments.budget_of(runs[0], budget)
+    """Train runs to a budget, one after the other, continuing from their checkpoints."""
+    runs = [names.parse(name, study, setting or ()) for name in run_names]
+    samples = [experiments.budget_of(run, budget) for run in runs]
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigurationError(
             "device cuda: PyTorch finds no CUDA device here; without the option the CPU trains"
         )
     torch.set_num_threads(threads)
-    _train(runs, samples, _dataset(runs[0]), torch.device(device))
-    for one in runs:
-        curve = paths.curve(paths.local(), one.study, one.name)
+    for run, end in zip(runs, samples, strict=True):
+        _train(Job(run, device=torch.device(device)), end)
+        curve = paths.curve(paths.local(), run.study, run.name)
         last = curves.read(curve).iloc[-1]
-        estimated = one.measure == "marginal_loglik"
+        estimated = run.measure == "marginal_loglik"
         print(
-            f"{one.name}: {'estimated log p(x) of test points' if estimated else 'test bound'} "
+            f"{run.name}: {'estimated log p(x) of test points' if estimated else 'test bound'} "
             f"{last.test:.2f} nats at {last.samples:,.0f} samples "
             f"→ {curve.relative_to(paths.root())}"
         )
 
 
-def _dataset(run: experiments.Run) -> data.Dataset:
-    dataset = data.load(run.dataset, run.split)
-    return data.binarised(dataset) if run.pixels == "binary" else dataset
-
-
-def _train(
-    runs: list[experiments.Run], samples: float, dataset: data.Dataset, device: torch.device
-) -> None:
+def _train(job: Job, samples: float) -> None:
     stop = _StopOnSignal()  # from now on: where data are downloaded an interrupt ends at once
-    with closing(Progress(runs[0])) as progress:
-        job.run_to(
-            runs,
-            samples,
-            dataset,
-            device=device,
-            report=progress,
-            stop_requested=stop.requested,
-        )
+    with closing(Progress(job.run)) as progress:
+        job.train(samples, report=progress, stop_requested=stop.requested)
 
 
 @app.command()
 def select(
-    names: Annotated[list[str], typer.Argument(help="Runs, such as mnist-nz20-aevb-seed0.")],
+    run_names: Annotated[
+        list[str], typer.Argument(metavar="NAMES", help="Runs, such as mnist-nz20-aevb-seed0.")
+    ],
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
 ) -> None:
     """Choose a step size by the paper's rule: train every candidate, take the highest bound."""
     torch.set_num_threads(threads)
-    for name in names:
-        run = experiments.paper_run(name)
+    for name in run_names:
+        run = names.paper_run(name)
         samples = experiments.selection_samples(run)
-        candidates = experiments.candidates(run)
-        dataset = _dataset(candidates[0])  # the same for all
-        for candidate in candidates:
+        for candidate in experiments.candidates(run):
             try:
-                _train([candidate], samples, dataset, job.CPU)
+                _train(Job(candidate), samples)
             except Diverged as error:
                 print(error)
         scored = selection.scores(paths.local(), run)
         for step_size, score in scored.items():
-            said = "diverged" if score is None else f"{run.objective} {score:.2f} nats"
-            print(f"{name}, step size {step_size:g}: {said}")
+            result = "diverged" if score is None else f"{run.learner.objective} {score:.2f} nats"
+            print(f"{name}, step size {step_size:g}: {result}")
         print(f"{name}: step size {selection.chosen(scored):g}")
 
 
 @app.command()
 def export(
-    names: Annotated[list[str], typer.Argument(help="Runs that have been trained here.")],
+    run_names: Annotated[
+        list[str], typer.Argument(metavar="NAMES", help="Runs that have been trained here.")
+    ],
     study: Annotated[str | None, typer.Option(help="Folder of the curve.")] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="A setting, as it was trained with.")
     ] = None,
 ) -> None:
     """Write the trained models in half precision, for chapters and the browser to draw from."""
-    for name in names:
-        file = job.export(experiments.parse(name, study, setting or ()))
+    for name in run_names:
+        file = job.export(names.parse(name, study, setting or ()))
         print(file.relative_to(paths.root()))
 
 
@@ -210,7 +197,7 @@ def cite(
     study: Annotated[str | None, typer.Option(help="Folder of the curve.")] = None,
 ) -> None:
     """Print a BibTeX entry for a published curve."""
-    run = experiments.paper_run(name)
+    run = names.paper_run(name)
     file = paths.curve(paths.published(), study or run.study, run.name)
     if not file.exists():
         studies = sorted(f.parent.name for f in file.parent.parent.glob(f"*/{file.name}"))

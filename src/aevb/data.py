@@ -155,7 +155,7 @@ def binarised(dataset: Dataset) -> Dataset:
     return replace(dataset, train=train, validation=validation, test=test, pixels="binary")
 
 
-def load(name: Name, split: int = 0) -> Dataset:
+def load(name: Name, split: int = 0, pixels: Pixels = "grey") -> Dataset:
     """Find or download a data set, verify its files, and load it.
 
     ========  ==========  ===============  ========================  ===========
@@ -175,6 +175,7 @@ def load(name: Name, split: int = 0) -> Dataset:
     Args:
         name: `"mnist"` or `"freyface"`.
         split: Which random split of Frey Face.
+        pixels: `"grey"`, or `"binary"` for those of `binarised`.
 
     Returns:
         The data set, on the CPU.
@@ -186,10 +187,12 @@ def load(name: Name, split: int = 0) -> Dataset:
     files = fetch(name)
     checksums = {file.name: file.sha256 for file in _FILES[name]}
     if name == "freyface":
-        return _load_freyface(files, checksums, split)
-    if split != 0:
+        dataset = _load_freyface(files, checksums, split)
+    elif split == 0:
+        dataset = _load_mnist(files, checksums)
+    else:
         raise ValueError(f"mnist has the split 0 alone, not {split}")
-    return _load_mnist(files, checksums)
+    return binarised(dataset) if pixels == "binary" else dataset
 
 
 def fetch(name: Name) -> list[Path]:

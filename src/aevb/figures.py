@@ -27,6 +27,7 @@ from aevb.model.networks import Model
 from aevb.model.randomness import generator
 from aevb.results import curves, models
 from aevb.training import experiments
+from aevb.training.run import Run
 
 # The paper's red and green, in the shades of Okabe and Ito's palette that all readers can tell
 # apart. Line style and labels carry the meaning too.
@@ -225,14 +226,14 @@ def beyond_axis() -> Figure:
     return figure
 
 
-def _title(run: experiments.Run) -> str:
+def _title(run: Run) -> str:
     """Of the panel of a run of Figure 2 or 3."""
     if run.n_train:
         return f"$N_\\mathrm{{train}}={run.n_train}$"
     return f"{compare.TITLES[run.dataset]}, $N_\\mathbf{{z}}={run.nz}$"
 
 
-def _draw(ax: Axes, name: str, run: experiments.Run, with_local: bool) -> None:
+def _draw(ax: Axes, name: str, run: Run, with_local: bool) -> None:
     """The paper's curves and ours, of all seeds, of the algorithm, data and model of `run`."""
     colour = COLOURS[run.algorithm]
     published, local = (
@@ -324,9 +325,9 @@ def sheet(images: Tensor, dataset: str, columns: int) -> Tensor:
 
 @torch.no_grad()
 def decoder_means(model: Model, z: Tensor) -> Tensor:
-    """Means of p(x|z) for z `(rows, nz)` under a model that is a stack of one, `(rows, pixels)`."""
-    mean: Tensor = model.decoder(z[None]).mean
-    return mean[0]
+    """Means of p(x|z) for z `(rows, nz)`, `(rows, pixels)`."""
+    mean: Tensor = model.decoder(z).mean
+    return mean
 
 
 def figure4(*, local: bool = True) -> Figure:

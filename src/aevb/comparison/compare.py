@@ -10,7 +10,8 @@ from aevb import data, paths
 from aevb.comparison import same_seed
 from aevb.results import curves
 from aevb.training import experiments
-from aevb.training.loop import LOG_POINTS_PER_DECADE
+from aevb.training.log_points import LOG_POINTS_PER_DECADE
+from aevb.training.run import Run
 
 LOG_STEP = 10 ** (1 / LOG_POINTS_PER_DECADE)  # samples of a log point, of the one before
 
@@ -69,7 +70,7 @@ def with_paper(
     return table
 
 
-def paper_curve(run: experiments.Run, split: str) -> pd.DataFrame:
+def paper_curve(run: Run, split: str) -> pd.DataFrame:
     """The paper's curve for a run of its figures, in the order of `samples`."""
     figure = "figure3" if run.n_train else "figure2"
     names = {"figure2": ("dataset", "nz", "algorithm"), "figure3": ("n_train", "algorithm")}
@@ -80,7 +81,7 @@ def paper_curve(run: experiments.Run, split: str) -> pd.DataFrame:
     return paper.sort_values("samples")
 
 
-def splits(run: experiments.Run) -> dict[str, tuple[str, str]]:
+def splits(run: Run) -> dict[str, tuple[str, str]]:
     """What of a run of the paper's figures stands beside the paper's curves.
 
     Figure 2's test curves on MNIST are found to be of the validation images (the chapter `unsaid`).
@@ -104,7 +105,7 @@ def judged(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table.split != "test") | ~table.run.isin(validated)]
 
 
-def _longest(run: experiments.Run, end: int, with_local: bool) -> tuple[str, pd.DataFrame | None]:
+def _longest(run: Run, end: int, with_local: bool) -> tuple[str, pd.DataFrame | None]:
     """Of the local and the published curve the one that goes further, as far as `end`."""
     found = {
         name: curves.read(file)
@@ -300,7 +301,7 @@ def first_at(level: float, curve: pd.DataFrame) -> float:
     return float(10 ** np.interp(level, y[k - 1 : k + 1], x[k - 1 : k + 1]))
 
 
-def edge(run: experiments.Run) -> float:
+def edge(run: Run) -> float:
     """The samples at the right-hand edge of the paper's axis."""
     return experiments.budget_of(run, "paper")
 
@@ -444,7 +445,7 @@ def millions(samples: float) -> str:
     return "–" if math.isnan(samples) else f"{float(f'{samples / 1e6:.3g}'):,g}{_SPACE}M"
 
 
-def target(run: experiments.Run, paper: float) -> float:
+def target(run: Run, paper: float) -> float:
     """How near ours should end to the paper's value, in nats; NaN where no target is set.
 
     The paper's wake-sleep on Frey Face stays on a plateau that some of ours leave: no target there.
@@ -489,13 +490,13 @@ def targets() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _panel(run: experiments.Run) -> str:
+def _panel(run: Run) -> str:
     if run.study == "figure3":
         return f"Figure 3, N = {run.n_train:,}"
     return f"Figure 2, {TITLES[run.dataset]}"
 
 
-def _group(run: experiments.Run) -> str:
+def _group(run: Run) -> str:
     return _panel(run) + (f", {NAMES[run.algorithm]}" if run.study == "figure2" else "")
 
 

@@ -23,7 +23,7 @@ from aevb.inference.likelihood import (
     starting_points,
 )
 from aevb.model.networks import Decoder
-from aevb.model.randomness import Streams, generator
+from aevb.model.randomness import generator
 from aevb.results import curves, models, provenance
 
 CHAINS = 4
@@ -34,7 +34,7 @@ def of(decoder: Decoder, images: Tensor, purpose: str) -> dict[str, float]:
     """Mean log p(x) of images in several readings, from four HMC chains for each.
 
     Args:
-        decoder: p(x|z), a stack of one.
+        decoder: p(x|z).
         images: `(rows, pixels)`.
         purpose: names the random streams; chain k has seed k.
 
@@ -44,15 +44,15 @@ def of(decoder: Decoder, images: Tensor, purpose: str) -> dict[str, float]:
         `one_chain`, importance sampling with 50 draws. `four_chains` is that with p(x) averaged
         over the chains before the logarithm: what one chain has missed, another may have found.
     """
-    nz, later = decoder.hidden.weight.shape[1], len(images) // 2
-    joint = Joint(decoder, images[None])
+    nz, later = decoder.hidden.weight.shape[0], len(images) // 2
+    joint = Joint(decoder, images)
     proper, mispaired, sampled = [], [], []
     for k in range(CHAINS):
-        noise = Streams([generator(k, f"readings: {purpose}")], [nz])
-        samples = sample_posterior(joint, starting_points(joint, noise), noise)
-        proper.append(appendix_d(samples)[0])
-        mispaired.append(mispaired_rows(samples)[0])
-        sampled.append(importance_sampled(joint, samples, noise, n_samples=DRAWS)[0])
+        noise = generator(k, f"readings: {purpose}")
+        samples = sample_posterior(joint, starting_points(joint, nz, noise), noise)
+        proper.append(appendix_d(samples))
+        mispaired.append(mispaired_rows(samples))
+        sampled.append(importance_sampled(joint, samples, noise, n_samples=DRAWS))
     together = torch.logsumexp(torch.stack(sampled), 0) - math.log(CHAINS)
     values = {
         "appendix_d": torch.stack(proper),

@@ -10,7 +10,7 @@ import pandas as pd
 from aevb import data, paths
 from aevb.errors import DamagedFileError
 from aevb.results import curves
-from aevb.training import experiments
+from aevb.training import experiments, names
 
 
 class Check(NamedTuple):
@@ -150,7 +150,7 @@ def not_the_published(seed: int = 0) -> str:
     said = []
     for _, one in compared(seed).iterrows():
         if one.other_settings:
-            run = experiments.parse(one.run)
+            run = names.parse(one.run)
             samples = curves.read(paths.curve(paths.local(), run.study, run.name)).samples.max()
             files = (
                 paths.checkpoint(run.study, run.name),
@@ -160,7 +160,7 @@ def not_the_published(seed: int = 0) -> str:
             said.append(
                 f"{one.run}: the local run has other settings than the published one: "
                 f"{one.other_settings}. Delete {both} and repeat "
-                f"`{experiments.command(run, samples)}`; to keep other settings, give them a "
+                f"`{names.command(run, samples)}`; to keep other settings, give them a "
                 "--study of their own"
             )
         elif math.isinf(one.largest_difference):

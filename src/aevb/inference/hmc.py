@@ -1,8 +1,8 @@
 """Hybrid (Hamiltonian) Monte Carlo, vectorised: one chain per datapoint (Appendices D and E).
 
 Momenta are standard normal, masses one. Log densities are in nats per datapoint and map chains
-`(replicates, rows, nz)` to `(replicates, rows)`; step sizes broadcast against the chains, one per
-replicate `(replicates, 1, 1)` or one per datapoint `(replicates, rows, 1)`.
+`(rows, nz)` to `(rows,)`; step sizes broadcast against the chains: one for all `(1, 1)`, or one
+per datapoint `(rows, 1)`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from aevb.model.distributions import Bernoulli, DiagonalGaussian, standard_normal_log_prob
 from aevb.model.networks import Decoder
-from aevb.model.randomness import Streams
+from aevb.model.randomness import normal, uniform
 
 INITIAL_STEP_SIZE = 0.01
 TARGET_ACCEPTANCE = 0.9
@@ -22,7 +22,7 @@ STEP_FACTOR = 1.25
 
 
 class Point(NamedTuple):
-    """Where the chains stand: z `(replicates, rows, nz)`, its log density and that one's gradient.
+    """Where the chains stand: z `(rows, nz)`, its log density and that one's gradient.
 
     A transition starts from all three, so what the last one computed is not computed again.
     """
@@ -40,7 +40,7 @@ class Density(Protocol):
         ...
 
     def gradient(self, z: Tensor) -> Tensor:
-        """Gradient alone, `(replicates, rows, nz)`: all that a leapfrog step needs."""
+        """Gradient alone, `(rows, nz)`: all that a leapfrog step needs."""
         ...
 
 
@@ -48,7 +48,7 @@ class Differentiable:
     """The density given by any differentiable function, its gradient left to autograd.
 
     Args:
-        log_prob: maps `(replicates, rows, nz)` to `(replicates, rows)`, nats.
+        log_prob: maps `(rows, nz)` to `(rows,)`, nats.
     """
 
     def __init__(self, log_prob: Callable[[Tensor], Tensor]) -> None:
@@ -78,7 +78,7 @@ def log_likelihood_gradients(
     core); writing out the two layers by hand as well would gain another 5 %.
 
     Args:
-        p_x: p(x|z), `(replicates, rows, pixels)`, with its graph.
+        p_x: p(x|z), `(rows, pixels)`, with its graph.
         x: images of the same shape.
         inputs: tensors to differentiate by.
 
@@ -101,48 +101,48 @@ class Joint:
 
     Args:
         decoder: p(x|z).
-        x: images, `(replicates, rows, pixels)`.
+        x: images, `(rows, pixels)`.
     """
 
     def __init__(self, decoder: Decoder, x: Tensor) -> None:
         self.decoder, self.x = decoder, x
         # 1000 images and their logits stay in a core's cache: at 10,000 it takes 1.5 times as long.
-        self._chunk = max(1, (1000 if x.device.type == "cpu" else 50_000) // len(x))
+        self._chunk = 1000 if x.device.type == "cpu" else 50_000
 
     def chunks(self) -> Iterator[slice]:
         """Slices of the rows, in order."""
-        for start in range(0, self.x.shape[1], self._chunk):
+        for start in range(0, len(self.x), self._chunk):
             yield slice(start, start + self._chunk)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log p(x, z) at z `(replicates, rows, nz)`; returns `(replicates, rows)`, nats."""
+        """Log p(x, z) at z `(rows, nz)`; returns `(rows,)`, nats."""
         with torch.no_grad():
             log_px_given_z = [
-                self.decoder(z[:, rows]).log_prob(self.x[:, rows]) for rows in self.chunks()
+                self.decoder(z[rows]).log_prob(self.x[rows]) for rows in self.chunks()
             ]
-            return standard_normal_log_prob(z) + torch.cat(log_px_given_z, 1)
+            return standard_normal_log_prob(z) + torch.cat(log_px_given_z)
 
     def gradient(self, z: Tensor) -> Tensor:
-        """∂ log p(x, z) / ∂z at z, `(replicates, rows, nz)`."""
+        """∂ log p(x, z) / ∂z at z, `(rows, nz)`."""
         gradient = -z
         for rows, chunk, p_x in self._decoded(z):
-            gradient[:, rows] += log_likelihood_gradients(p_x, self.x[:, rows], [chunk])[0]
+            gradient[rows] += log_likelihood_gradients(p_x, self.x[rows], [chunk])[0]
         return gradient
 
     def at(self, z: Tensor) -> Point:
         """Log p(x, z) and its gradient from one pass through the decoder."""
         log_prob, gradient = standard_normal_log_prob(z), -z
         for rows, chunk, p_x in self._decoded(z):
-            x = self.x[:, rows]
+            x = self.x[rows]
             with torch.no_grad():
-                log_prob[:, rows] += p_x.log_prob(x)
-            gradient[:, rows] += log_likelihood_gradients(p_x, x, [chunk])[0]
+                log_prob[rows] += p_x.log_prob(x)
+            gradient[rows] += log_likelihood_gradients(p_x, x, [chunk])[0]
         return Point(z, log_prob, gradient)
 
     def _decoded(self, z: Tensor) -> Iterator[tuple[slice, Tensor, Bernoulli | DiagonalGaussian]]:
         """The chunks: which rows, their z, and p(x|z) to be differentiated by it."""
         for rows in self.chunks():
-            chunk = z[:, rows].detach().requires_grad_()
+            chunk = z[rows].detach().requires_grad_()
             with torch.enable_grad(), _held(self.decoder):
                 p_x = self.decoder(chunk)
             yield rows, chunk, p_x
@@ -172,7 +172,7 @@ def leapfrog(
     Args:
         density: its negative log is the potential energy.
         start: where the chains stand.
-        momentum: `(replicates, rows, nz)`.
+        momentum: `(rows, nz)`.
         step_size: step sizes, broadcast against z.
         leapfrogs: at least 1.
 
@@ -188,7 +188,7 @@ def leapfrog(
 
 
 def transition(
-    density: Density, start: Point, step_size: Tensor, leapfrogs: int, noise: Streams
+    density: Density, start: Point, step_size: Tensor, leapfrogs: int, noise: Generator
 ) -> tuple[Point, Tensor]:
     """One proposal of HMC for every chain, accepted or rejected by Metropolis' rule.
 
@@ -199,19 +199,18 @@ def transition(
         start: where the chains stand.
         step_size: step sizes, broadcast against z.
         leapfrogs: leapfrog steps.
-        noise: the stream of momenta, then of acceptances.
+        noise: of momenta, then of acceptances.
 
     Returns:
         Where the chains stand afterwards, and with which probability each proposal was to be
-        accepted, `(replicates, rows)`.
+        accepted, `(rows,)`.
     """
-    rows = start.z.shape[1]
-    momentum = noise.latents(rows)
+    momentum = normal(noise, *start.z.shape)
     end, end_momentum = leapfrog(density, start, momentum, step_size, leapfrogs)
     energy = kinetic_energy(momentum) - start.log_prob
     end_energy = kinetic_energy(end_momentum) - end.log_prob
     probability = (energy - end_energy).exp().clamp(max=1).where(end_energy.isfinite(), 0.0)
-    accepted = noise.uniform(rows) < probability
+    accepted = uniform(noise, len(momentum)) < probability
     return (
         Point(
             end.z.where(accepted[..., None], start.z),
@@ -223,7 +222,7 @@ def transition(
 
 
 def kinetic_energy(momentum: Tensor) -> Tensor:
-    """Half the squared length of the momentum, `(replicates, rows)`."""
+    """Half the squared length of the momentum, `(rows,)`."""
     return 0.5 * momentum.square().sum(-1)
 
 
@@ -236,12 +235,12 @@ def adapted(step_size: Tensor, acceptance: Tensor, factor: float = STEP_FACTOR) 
     the next one, and has about 70 % accepted.
 
     Args:
-        step_size: `(replicates, 1, 1)` or `(replicates, rows, 1)`.
-        acceptance: probabilities, `(replicates, rows)`.
+        step_size: `(1, 1)` or `(rows, 1)`.
+        acceptance: probabilities, `(rows,)`.
         factor: by which a step size grows or shrinks.
 
     Returns:
         Step sizes of the shape of `step_size`.
     """
-    mean = acceptance.mean(1, keepdim=True) if step_size.shape[1] == 1 else acceptance
+    mean = acceptance.mean(0, keepdim=True) if len(step_size) == 1 else acceptance
     return torch.where(mean[..., None] >= TARGET_ACCEPTANCE, step_size * factor, step_size / factor)

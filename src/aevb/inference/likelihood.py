@@ -1,6 +1,6 @@
 """Estimators of the marginal log likelihood log p(x) of a decoder (Appendix D).
 
-All return `(replicates, rows)`, nats per datapoint. `appendix_d` is the paper's own estimator,
+All return `(rows,)`, nats per datapoint. `appendix_d` is the paper's own estimator,
 `mispaired_rows` what its code is inferred to have made of it, `importance_sampled` the one to
 trust, `quadrature` the brute force that they are checked against.
 """
@@ -9,21 +9,21 @@ import math
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from aevb.inference.hmc import INITIAL_STEP_SIZE, STEP_FACTOR, Density, Joint, adapted, transition
 from aevb.model.distributions import LOG_2PI, Bernoulli, DiagonalGaussian, standard_normal_log_prob
 from aevb.model.networks import Decoder
-from aevb.model.randomness import Streams
+from aevb.model.randomness import normal, uniform
 
 
 class Samples(NamedTuple):
     """Draws from the posterior p(z|x) of every datapoint, in the order of their chain.
 
     Attributes:
-        z: `(n_samples, replicates, rows, nz)`.
-        log_joint: log p(x, z) there, `(n_samples, replicates, rows)`, nats.
+        z: `(n_samples, rows, nz)`.
+        log_joint: log p(x, z) there, `(n_samples, rows)`, nats.
     """
 
     z: Tensor
@@ -33,7 +33,7 @@ class Samples(NamedTuple):
 def sample_posterior(
     joint: Density,
     start: Tensor,
-    noise: Streams,
+    noise: Generator,
     *,
     n_samples: int = 50,
     burn_in: int = 5,
@@ -45,8 +45,8 @@ def sample_posterior(
 
     Args:
         joint: log p(x, z) as a density of z.
-        start: where the chains start, `(replicates, rows, nz)`.
-        noise: the stream of momenta and acceptances.
+        start: where the chains start, `(rows, nz)`.
+        noise: of momenta and acceptances.
         n_samples: transitions that are kept.
         burn_in: transitions before those.
         leapfrogs: leapfrog steps per transition.
@@ -55,11 +55,7 @@ def sample_posterior(
 
     Returns:
         The samples.
-
-    Raises:
-        ValueError: if the replicates differ in nz: there is no density over padding dimensions.
     """
-    noise.require_one_nz()
     point = joint.at(start)
     step_sizes = torch.full_like(start[..., :1], step_size)
     kept = []
@@ -71,7 +67,7 @@ def sample_posterior(
     return Samples(torch.stack([p.z for p in kept]), torch.stack([p.log_prob for p in kept]))
 
 
-def starting_points(joint: Joint, noise: Streams, *, n_candidates: int = 8192) -> Tensor:
+def starting_points(joint: Joint, nz: int, noise: Generator, *, n_candidates: int = 8192) -> Tensor:
     """Rough draws from p(z|x), for chains to start from: draws from the prior, resampled.
 
     Every datapoint takes one of the same draws from p(z), with probability
@@ -80,21 +76,22 @@ def starting_points(joint: Joint, noise: Streams, *, n_candidates: int = 8192) -
 
     Args:
         joint: log p(x, z) as a density of z.
-        noise: the stream of the candidates, then of the choices.
+        nz: dimensions of z.
+        noise: of the candidates, then of the choices.
         n_candidates: draws from the prior.
 
     Returns:
-        `(replicates, rows, nz)`.
+        `(rows, nz)`.
     """
-    candidates = noise.latents(n_candidates)
-    choice = noise.uniform(joint.x.shape[1], 1)
+    candidates = normal(noise, n_candidates, nz)
+    choice = uniform(noise, len(joint.x), 1)
     chosen = []
     for rows in joint.chunks():
-        log_px_given_z = log_likelihood_of_all(joint.decoder, candidates, joint.x[:, rows])
+        log_px_given_z = log_likelihood_of_all(joint.decoder, candidates, joint.x[rows])
         cumulative = torch.softmax(log_px_given_z, -1).cumsum(-1)
-        index = torch.searchsorted(cumulative, choice[:, rows] * cumulative[..., -1:])
+        index = torch.searchsorted(cumulative, choice[rows] * cumulative[..., -1:])
         chosen.append(index.clamp(max=n_candidates - 1))
-    return candidates.gather(1, torch.cat(chosen, 1).expand(-1, -1, candidates.shape[-1]))
+    return candidates[torch.cat(chosen)[:, 0]]
 
 
 Bandwidth = Literal["scott", "held-out"]
@@ -117,7 +114,7 @@ def appendix_d(samples: Samples, bandwidth: Bandwidth = "scott") -> Tensor:
         bandwidth: of the kernels, see `kernel_density`.
 
     Returns:
-        Log p(x), `(replicates, rows)`, nats.
+        Log p(x), `(rows,)`, nats.
 
     Raises:
         ValueError: with fewer samples than that: there is nothing left to choose the bandwidth on,
@@ -147,17 +144,17 @@ def mispaired_rows(samples: Samples, bandwidth: Bandwidth = "scott") -> Tensor:
         bandwidth: of the kernels, see `kernel_density`.
 
     Returns:
-        What stands for log p(x), `(replicates, rows)`, nats. For one image it is `appendix_d`.
+        What stands for log p(x), `(rows,)`, nats. For one image it is `appendix_d`.
 
     Raises:
         ValueError: with fewer samples than that, as `appendix_d`.
     """
-    n, replicates, rows, _ = samples.z.shape
+    n, rows, _ = samples.z.shape
     half = n // 2
     z = samples.z.mT.reshape(samples.z.shape)  # (coordinate, image) read as (image, coordinate)
-    by_image = samples.log_joint.movedim(0, -1).flatten(1)[:, half * rows :]
+    by_image = samples.log_joint.T.flatten()[half * rows :]
     log_joint = samples.log_joint.clone()
-    log_joint[half:] = by_image.view(replicates, rows, n - half).movedim(-1, 0)
+    log_joint[half:] = by_image.view(rows, n - half).T
     return appendix_d(Samples(z, log_joint), bandwidth)
 
 
@@ -228,7 +225,12 @@ PRIOR_SHARE = 0.1
 
 
 def importance_sampled(
-    joint: Joint, samples: Samples, noise: Streams, *, n_samples: int = 200, inflation: float = 1.2
+    joint: Joint,
+    samples: Samples,
+    noise: Generator,
+    *,
+    n_samples: int = 200,
+    inflation: float = 1.2,
 ) -> Tensor:
     """Importance sampling: p(x) ≈ mean of p(x, z) / q(z) over z ~ q.
 
@@ -243,12 +245,12 @@ def importance_sampled(
     Args:
         joint: log p(x, z) as a density of z.
         samples: from `sample_posterior`, on the same images.
-        noise: the stream that z is drawn from.
+        noise: z is drawn from it.
         n_samples: draws of z per datapoint.
         inflation: by how much the scale of the Student t exceeds that of the samples.
 
     Returns:
-        Log p(x), `(replicates, rows)`, nats.
+        Log p(x), `(rows,)`, nats.
 
     Raises:
         ValueError: if the draws are too few for one of them to come from the prior.
@@ -258,15 +260,15 @@ def importance_sampled(
         raise ValueError(f"{n_samples} draws are too few: one in ten comes from the prior")
     mean, root = moments(samples.z)
     root = root * inflation
-    *_, rows, nz = mean.shape
+    rows, nz = mean.shape
     log_weights = []
     for i in range(n_samples):
         if i < n_prior:
-            z = noise.latents(rows)
+            z = normal(noise, rows, nz)
         else:
-            normal = noise.normal(rows, nz + DEGREES_OF_FREEDOM)
-            scale = normal[..., nz:].square().mean(-1, keepdim=True).rsqrt()
-            z = mean + (root @ (normal[..., :nz] * scale)[..., None])[..., 0]
+            drawn = normal(noise, rows, nz + DEGREES_OF_FREEDOM)
+            scale = drawn[..., nz:].square().mean(-1, keepdim=True).rsqrt()
+            z = mean + (root @ (drawn[..., :nz] * scale)[..., None])[..., 0]
         log_q = torch.logaddexp(
             student_t_log_prob(z, mean, root) + math.log(1 - n_prior / n_samples),
             standard_normal_log_prob(z) + math.log(n_prior / n_samples),
@@ -304,27 +306,26 @@ def quadrature(decoder: Decoder, x: Tensor, *, points: int = 64, half_width: flo
 
     Args:
         decoder: p(x|z), with nz up to 3.
-        x: images, `(replicates, rows, pixels)`.
+        x: images, `(rows, pixels)`.
         points: grid points per latent dimension.
         half_width: the grid covers [−half_width, half_width] in every dimension.
 
     Returns:
-        Log p(x), `(replicates, rows)`, nats.
+        Log p(x), `(rows,)`, nats.
 
     Raises:
         ValueError: for more than 3 latent dimensions.
     """
-    nz = decoder.hidden.weight.shape[1]
+    nz = decoder.hidden.weight.shape[0]
     if nz > 3:
         raise ValueError(f"a grid in {nz} dimensions has too many points; at most 3")
     spacing = 2 * half_width / points
     # Midpoints of equal cells.
     axis = (torch.arange(points, dtype=x.dtype, device=x.device) + 0.5) * spacing - half_width
     grid = torch.cartesian_prod(*[axis] * nz).view(-1, nz)
-    log_px = x.new_full(x.shape[:2], -math.inf)
+    log_px = x.new_full((len(x),), -math.inf)
     for z in grid.split(CHUNK):  # type: ignore[no-untyped-call]
-        z = z.expand(len(x), *z.shape)
-        log_joint = standard_normal_log_prob(z)[:, None] + log_likelihood_of_all(decoder, z, x)
+        log_joint = standard_normal_log_prob(z) + log_likelihood_of_all(decoder, z, x)
         log_px = torch.logaddexp(log_px, torch.logsumexp(log_joint, -1))
     return log_px + nz * math.log(spacing)
 
@@ -334,19 +335,19 @@ def log_likelihood_of_all(decoder: Decoder, z: Tensor, x: Tensor) -> Tensor:
 
     Args:
         decoder: p(x|z).
-        z: `(replicates, n, nz)`, the same for all images.
-        x: images, `(replicates, rows, pixels)`.
+        z: `(n, nz)`, the same for all images.
+        x: images, `(rows, pixels)`.
 
     Returns:
-        `(replicates, rows, n)`, nats.
+        `(rows, n)`, nats.
     """
 
     def part(p_x: Bernoulli | DiagonalGaussian) -> Tensor:
         if isinstance(p_x, Bernoulli):
             # x·l − softplus(l): the first is one matrix product, the second knows no image.
-            return x @ p_x.logits.mT - F.softplus(p_x.logits).sum(-1)[:, None]
-        return torch.stack([p_x.log_prob(image[:, None]) for image in x.unbind(1)], 1)
+            return x @ p_x.logits.mT - F.softplus(p_x.logits).sum(-1)
+        return torch.stack([p_x.log_prob(image) for image in x])
 
     with torch.no_grad():
-        chunks = z.split(CHUNK, 1)  # type: ignore[no-untyped-call]
+        chunks = z.split(CHUNK)  # type: ignore[no-untyped-call]
         return torch.cat([part(decoder(chunk)) for chunk in chunks], -1)

@@ -2,53 +2,63 @@
 
 Autograd computes the same gradients (tests/test_backprop.py holds the two against each other); this
 saves its bookkeeping and passes over memory: results/benchmarks/<processor>/runs.csv has the gain
-for each data set and algorithm. It serves what the paper ran, one model on the CPU with exactly the
-networks below; everything else takes the readable form in `learners`.
+for each data set and algorithm. It serves what the paper ran, on the CPU with exactly the networks
+below; everything else takes the readable form in `learners`.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from aevb.learners.aevb import AEVB
-from aevb.learners.optimiser import Ascent
+from aevb.learners.learner import Learner
 from aevb.learners.wake_sleep import WakeSleep
 from aevb.model.distributions import LOG_2PI
-from aevb.model.networks import BernoulliDecoder, Encoder, GaussianDecoder, Model, StackedLinear
+from aevb.model.networks import Affine, BernoulliDecoder, Encoder, GaussianDecoder, Model
 from aevb.model.products import Activation, factor, product
-from aevb.model.randomness import Streams
+from aevb.model.randomness import normal, uniform
 
 # exp of a larger logit overflows.
 LARGEST_LOGIT = 80.0
 
 
-def serves(model: Model) -> bool:
-    """Whether the steps below compute this model: the paper's networks, one model, on the CPU."""
+def faster(kind: type[Learner], model: Model, options: Mapping[str, Any]) -> type[Learner]:
+    """The class that takes the steps of a learner by hand, where there is one; else the learner.
+
+    Args:
+        kind: the learner.
+        model: what it is to train.
+        options: its further arguments.
+    """
     encoder, decoder = model.encoder, model.decoder
-    return (
+    is_known = (
         type(encoder) is Encoder
         and type(decoder) in (BernoulliDecoder, GaussianDecoder)
-        and len(model.nz) == 1
         and not encoder.deeper
         and not decoder.deeper
-        and next(model.parameters()).device.type == "cpu"
+        and next(encoder.parameters()).device.type == "cpu"
     )
+    if is_known and kind is AEVB and options == {"n_samples": 1, "estimator": "B"}:
+        return BackpropAEVB
+    return BackpropWakeSleep if is_known and kind is WakeSleep else kind
 
 
 class BackpropAEVB(AEVB):
     """`AEVB` with one sample of z and estimator B."""
 
-    def __init__(self, model: Model, ascent: Ascent, noise: Streams) -> None:
-        super().__init__(model, ascent, noise)
+    def __init__(self, model: Model, *arguments: Any, **options: Any) -> None:
+        super().__init__(model, *arguments, **options)
         self._encoder, self._decoder = _Encoder(model.encoder), _decoder(model)
 
     @torch.no_grad()
     def step(self, x: Tensor) -> Tensor:
-        """One update from a minibatch `(1, minibatch, pixels)`; returns its bound, `(1,)`."""
-        (x,) = x
+        """As `AEVB.step`."""
         images = factor(x)
         h, mean, log_variance = self._encoder.forward(images)
-        (noise,) = self.noise.latents(len(x))
+        noise = normal(self.noise, *mean.shape)
         scaled_noise = torch.exp(0.5 * log_variance).mul_(noise)
         z = mean + scaled_noise
         variance = torch.exp(log_variance)
@@ -61,43 +71,35 @@ class BackpropAEVB(AEVB):
             grad_z - mean,
             (grad_z * scaled_noise).add_(1).sub_(variance).mul_(0.5),
         )
-        self.ascents["both"].ascend(gradients)
+        self.ascents["model"].ascend(gradients)
         bound: Tensor = (log_px_given_z - kl) / len(x)
-        return bound[None]
+        return bound
 
 
 class BackpropWakeSleep(WakeSleep):
     """`WakeSleep`."""
 
-    def __init__(
-        self,
-        model: Model,
-        encoder_ascent: Ascent,
-        decoder_ascent: Ascent,
-        noise: Streams,
-        **options: bool,
-    ) -> None:
-        super().__init__(model, encoder_ascent, decoder_ascent, noise, **options)
+    def __init__(self, model: Model, *arguments: Any, **options: Any) -> None:
+        super().__init__(model, *arguments, **options)
         self._encoder, self._decoder = _Encoder(model.encoder), _decoder(model)
 
     @torch.no_grad()
     def wake(self, x: Tensor) -> Tensor:
         """As `WakeSleep.wake`."""
-        (x,) = x
         _, mean, log_variance = self._encoder.forward(factor(x))
-        (noise,) = self.noise.latents(len(x))
+        noise = normal(self.noise, *mean.shape)
         z = mean + torch.exp(0.5 * log_variance).mul_(noise)
         # log p(z) − log q(z|x), where the noise is (z − mean) / σ.
         log_ratio = 0.5 * (noise.square() - z.square() + log_variance).sum()
         log_px_given_z, gradients, _ = self._decoder.forward_and_backward(z, x, to_z=False)
         self.ascents["decoder"].ascend(gradients)
         bound: Tensor = (log_px_given_z + log_ratio) / len(x)
-        return bound[None]
+        return bound
 
     @torch.no_grad()
     def sleep(self, rows: int) -> None:
         """As `WakeSleep.sleep`."""
-        (z,) = self.noise.latents(rows)
+        z = normal(self.noise, rows, self.model.nz)
         dream = self._decoder.draw(z, self.noise)
         if self.clip_dreams:
             dream.clamp_(0, 1)
@@ -117,8 +119,8 @@ class BackpropWakeSleep(WakeSleep):
 class _Layer:
     """y = activation(x W + b), and the gradients of all that goes in."""
 
-    def __init__(self, layer: StackedLinear, activation: Activation = "none") -> None:
-        self.weight, self.bias = layer.weight.detach()[0], layer.bias.detach()[0, 0]
+    def __init__(self, layer: Affine, activation: Activation = "none") -> None:
+        self.weight, self.bias = layer.weight.detach(), layer.bias.detach()
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -141,7 +143,7 @@ def _before_tanh(grad_h: Tensor, h: Tensor) -> Tensor:
 
 def _named(layer: str, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
     """Gradients of a layer by the names of its parameters, as `Ascent` wants them."""
-    return {f"{layer}.weight": weight[None], f"{layer}.bias": bias[None, None]}
+    return {f"{layer}.weight": weight, f"{layer}.bias": bias}
 
 
 class _Encoder:
@@ -200,11 +202,11 @@ class _BernoulliDecoder:
         }
         return log_prob, gradients, self.hidden.grad_x(grad_h) if to_z else z
 
-    def draw(self, z: Tensor, noise: Streams) -> Tensor:
+    def draw(self, z: Tensor, noise: Generator) -> Tensor:
         """Images drawn from p(x|z), as `Bernoulli.draw` draws them."""
         mean = self.logits.forward(factor(self.hidden.forward(z))).sigmoid_()
-        (uniform,) = noise.uniform(*mean.shape)
-        return torch.lt(uniform, mean, out=uniform)
+        drawn = uniform(noise, *mean.shape)
+        return torch.lt(drawn, mean, out=drawn)
 
 
 class _GaussianDecoder:
@@ -240,12 +242,12 @@ class _GaussianDecoder:
         }
         return log_prob, gradients, self.hidden.grad_x(grad_h) if to_z else z
 
-    def draw(self, z: Tensor, noise: Streams) -> Tensor:
+    def draw(self, z: Tensor, noise: Generator) -> Tensor:
         """Images drawn from p(x|z), as `DiagonalGaussian.draw` draws them."""
         h = factor(self.hidden.forward(z))
         mean, log_variance = self.mean.forward(h).sigmoid_(), self.log_variance.forward(h)
-        (normal,) = noise.normal(*mean.shape)
-        return mean.add_(log_variance.mul_(0.5).exp_().mul_(normal))
+        drawn = normal(noise, *mean.shape)
+        return mean.add_(log_variance.mul_(0.5).exp_().mul_(drawn))
 
 
 def _decoder(model: Model) -> "_BernoulliDecoder | _GaussianDecoder":

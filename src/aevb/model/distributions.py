@@ -1,17 +1,17 @@
 """The densities of the paper: standard normal prior, diagonal Gaussian, Bernoulli pixels.
 
 Every log density is summed over the last axis (pixels or latent dimensions) and is in nats per
-datapoint. Sampling takes the noise, or the stream to draw it from, as an argument.
+datapoint. Sampling takes the noise, or the generator to draw it from, as an argument.
 """
 
 import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from aevb.model.randomness import Streams
+from aevb.model.randomness import normal, uniform
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -46,9 +46,9 @@ class DiagonalGaussian(NamedTuple):
         """Location plus scale times standard normal `noise`; differentiable (section 2.4)."""
         return self.mean + torch.exp(0.5 * self.log_variance) * noise
 
-    def draw(self, streams: Streams) -> Tensor:
-        """One draw `(replicates, rows, dimensions)`, its noise taken from `streams`."""
-        return self.sample(streams.normal(*self.mean.shape[1:]))
+    def draw(self, noise: Generator) -> Tensor:
+        """One draw, `(..., dimensions)`."""
+        return self.sample(normal(noise, *self.mean.shape))
 
 
 class Bernoulli(NamedTuple):
@@ -79,6 +79,6 @@ class Bernoulli(NamedTuple):
         """Binary pixels: 1 where uniform `noise` is below the mean. Not differentiable."""
         return (noise < self.mean).to(self.logits.dtype)
 
-    def draw(self, streams: Streams) -> Tensor:
-        """Binary images `(replicates, rows, pixels)`, their noise taken from `streams`."""
-        return self.sample(streams.uniform(*self.logits.shape[1:]))
+    def draw(self, noise: Generator) -> Tensor:
+        """Binary images, `(..., pixels)`."""
+        return self.sample(uniform(noise, *self.logits.shape))

@@ -117,13 +117,14 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor, *, rounds: bool = True) -> T
     """An affine map, x W + b, differentiable once.
 
     Args:
-        x: `(rows, n_in)`.
+        x: `(..., n_in)`.
         weight: `(n_in, n_out)`.
         bias: `(n_out,)`.
         rounds: whether the products are in the precision of `products_in`, as large ones are.
 
     Returns:
-        `(rows, n_out)`.
+        `(..., n_out)`.
     """
-    y: Tensor = _Affine.apply(x, weight, bias, rounds)  # type: ignore[no-untyped-call]
-    return y
+    rows = x.flatten(end_dim=-2)
+    y: Tensor = _Affine.apply(rows, weight, bias, rounds)  # type: ignore[no-untyped-call]
+    return y if x.ndim == 2 else y.view(*x.shape[:-1], -1)

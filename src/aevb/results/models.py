@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from aevb import paths
 from aevb.files import atomic, reading
-from aevb.model.networks import Architecture, Model, load_replicate
+from aevb.model.networks import Architecture, Model
 from aevb.results import curves
 
 
@@ -27,7 +28,7 @@ def stored(name: str, *, local: bool = True) -> Path | None:
 
 
 def write(target: Path, parameters: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:
-    """Write the parameters of one run, by name and without replicate axis, whole or not at all."""
+    """Write the parameters of one run, by name."""
     halves = {name: value.half().contiguous() for name, value in parameters.items()}
     with atomic(target) as temporary:
         save_file(halves, temporary, metadata={"manifest": json.dumps(manifest)})
@@ -46,7 +47,7 @@ def manifest(source: Path) -> dict[str, Any]:
 
 
 def read(source: Path) -> tuple[Model, dict[str, Any]]:
-    """Read a model, as a stack of one in single precision, and its manifest.
+    """Read a model, in single precision, and its manifest.
 
     Raises:
         FileNotFoundError: naming the file and what gives it.
@@ -63,8 +64,10 @@ def read(source: Path) -> tuple[Model, dict[str, Any]]:
             log_variance_factor=settings["encoder_log_variance_factor"],
             hidden_layers=settings["hidden_layers"],
         )
-        model = Model([architecture])
-        load_replicate(dict(model.named_parameters()), 0, parameters)
+        model = Model(architecture)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(parameters[name].view_as(parameter))
         return model, made_by
 
 

@@ -1,4 +1,4 @@
-"""What a run leaves on this machine: its checkpoint, to go on from, and the curve beside it."""
+"""A run's checkpoint on this machine, and the curve that was written beside it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -13,12 +13,12 @@ from aevb.data import Dataset
 from aevb.errors import ConfigurationError, DamagedFileError
 from aevb.files import atomic, reading
 from aevb.results import curves, provenance
-from aevb.training.experiments import Run
 from aevb.training.loop import Row
+from aevb.training.run import Run
 
 
 @contextmanager
-def alone(run: Run) -> Iterator[None]:
+def locked(run: Run) -> Iterator[None]:
     """Hold the run's lock: two processes would write over each other's checkpoints.
 
     Raises:
@@ -36,11 +36,15 @@ def alone(run: Run) -> Iterator[None]:
         ) from None
 
 
+# Raised by one whenever older checkpoints can no longer be read.
+FORMAT = 2
+
+
 def save(run: Run, content: dict[str, Any]) -> None:
-    """Write a run's checkpoint, whole or not at all."""
+    """Write a run's checkpoint."""
     with atomic(paths.checkpoint(run.study, run.name)) as temporary:
         digest = provenance.digest(run.configuration)
-        torch.save({**content, "configuration_sha256": digest}, temporary)
+        torch.save({**content, "format": FORMAT, "configuration_sha256": digest}, temporary)
 
 
 def load(run: Run, device: torch.device | None = None) -> dict[str, Any] | None:
@@ -55,6 +59,8 @@ def load(run: Run, device: torch.device | None = None) -> dict[str, Any] | None:
         return None
     with reading(source, "delete it; the run then begins again"):
         content: dict[str, Any] = torch.load(source, weights_only=True)
+        if content.get("format") != FORMAT:
+            raise ValueError("another version of aevb made it")
         made_with = content["configuration_sha256"]
         made_on = content["makers"][-1]["hardware"]["device"]
     if made_with != provenance.digest(run.configuration):
@@ -76,8 +82,8 @@ def load(run: Run, device: torch.device | None = None) -> dict[str, Any] | None:
     return content
 
 
-def kept(run: Run, checkpoint: dict[str, Any] | None, end: int, dataset: Dataset) -> int:
-    """Samples to which the run's curve on this machine goes; it is not written over before.
+def length_of_curve(run: Run, checkpoint: dict[str, Any] | None, end: int, dataset: Dataset) -> int:
+    """Length of the existing local curve in samples; a shorter run must not overwrite it.
 
     A curve that has lost its checkpoint is kept until the run has come as far again, through any
     number of stops.

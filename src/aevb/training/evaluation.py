@@ -1,7 +1,10 @@
-"""What is evaluated at a run's log points: fresh estimates, per datapoint, on fixed images."""
+"""What is evaluated at a run's log points: fresh estimates on fixed images.
+
+Every function returns the values of single datapoints, in nats, by the column of the curve.
+"""
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from aevb.data import Dataset
 from aevb.inference.hmc import Joint
@@ -13,29 +16,29 @@ from aevb.inference.likelihood import (
 )
 from aevb.learners.aevb import lower_bound
 from aevb.model.networks import Model
-from aevb.model.randomness import Streams, generator
+from aevb.model.randomness import generator, normal
 
 EVALUATED_TRAINING_POINTS = 5_000
 EVALUATION_ROWS = 1_000
 
 
 def lower_bounds(
-    model: Model, points: Tensor, dataset: Dataset, streams: Streams
+    model: Model, points: Tensor, dataset: Dataset, noise: Generator
 ) -> dict[str, Tensor]:
     """Fresh estimates of the bound (estimator B, L = 1), for Figure 2.
 
     Returns:
-        `(replicates, rows)`, nats: of 5,000 training points, all where there are fewer (`train`);
+        `(rows,)`, nats: of 5,000 training points, all where there are fewer (`train`);
         of all test points (`test`); and, where the data set has them, of the `validation` points,
         which the paper's test curves on MNIST seem to be of.
     """
     values = {
-        "train": _lower_bounds(model, evaluated(points), streams),
-        "test": _lower_bounds(model, dataset.test.to(points.device), streams),
+        "train": _lower_bounds(model, evaluated(points), noise),
+        "test": _lower_bounds(model, dataset.test.to(points.device), noise),
     }
     if len(dataset.validation):
         validation = dataset.validation.to(points.device)
-        values["validation"] = _lower_bounds(model, validation, streams)
+        values["validation"] = _lower_bounds(model, validation, noise)
     return values
 
 
@@ -51,12 +54,12 @@ def evaluated(points: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _lower_bounds(model: Model, images: Tensor, streams: Streams) -> Tensor:
+def _lower_bounds(model: Model, images: Tensor, noise: Generator) -> Tensor:
     parts = [
-        lower_bound(model, rows.expand(len(model.nz), *rows.shape), streams)
+        lower_bound(model, rows, normal(noise, 1, len(rows), model.nz))
         for rows in torch.split(images, EVALUATION_ROWS)
     ]
-    return torch.cat(parts, 1).double()
+    return torch.cat(parts).double()
 
 
 TEST_SUBSETS = {
@@ -67,31 +70,32 @@ TEST_SUBSETS = {
 
 
 def lower_bounds_by_subset(
-    model: Model, points: Tensor, dataset: Dataset, streams: Streams
+    model: Model, points: Tensor, dataset: Dataset, noise: Generator
 ) -> dict[str, Tensor]:
     """As `lower_bounds`, of every set of images that the paper's test curve may be on.
 
     Returns:
-        `(replicates, rows)`, nats: what `lower_bounds` gives, of the first 1000 test points
+        `(rows,)`, nats: what `lower_bounds` gives, of the first 1000 test points
         (`test_first1000`) and of their halves (`test_first5000`, `test_last5000`).
     """
-    values = lower_bounds(model, points, dataset, streams)
-    return values | {name: values["test"][:, rows] for name, rows in TEST_SUBSETS.items()}
+    values = lower_bounds(model, points, dataset, noise)
+    return values | {name: values["test"][rows] for name, rows in TEST_SUBSETS.items()}
 
 
 def marginal_logliks(
-    model: Model, points: Tensor, dataset: Dataset, streams: Streams
+    model: Model, points: Tensor, dataset: Dataset, noise: Generator
 ) -> dict[str, Tensor]:
     """Marginal log likelihoods of the first 1000 training and test points, for Figure 3.
 
     Returns:
-        `(replicates, rows)`, nats: by the paper's estimator (`train`, `test`) and by importance
+        `(rows,)`, nats: by the paper's estimator (`train`, `test`) and by importance
         sampling (`train_accurate`, `test_accurate`).
     """
     values = {}
     for split, images in {"train": points, "test": dataset.test.to(points.device)}.items():
-        joint = Joint(model.decoder, images[:1000].expand(len(model.nz), -1, -1))
-        samples = sample_posterior(joint, starting_points(joint, streams), streams)
+        joint = Joint(model.decoder, images[:1000])
+        start = starting_points(joint, model.nz, noise)
+        samples = sample_posterior(joint, start, noise)
         values[split] = appendix_d(samples).double()
-        values[f"{split}_accurate"] = importance_sampled(joint, samples, streams).double()
+        values[f"{split}_accurate"] = importance_sampled(joint, samples, noise).double()
     return values

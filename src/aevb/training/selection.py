@@ -11,8 +11,8 @@ from pathlib import Path
 from aevb import paths
 from aevb.errors import ConfigurationError
 from aevb.results import curves
-from aevb.training import experiments
-from aevb.training.experiments import Run
+from aevb.training import experiments, names
+from aevb.training.run import Run
 
 
 def scores(results: Path, run: Run) -> dict[float, float | None]:
@@ -38,7 +38,7 @@ def scores(results: Path, run: Run) -> dict[float, float | None]:
         if row.empty and not manifest.get("diverged"):
             raise ConfigurationError(
                 f"{file} ends at {curve.samples.iloc[-1]:,} samples; expected {end:,}: continue "
-                f"it with `{experiments.command(candidate, end)}`"
+                f"it with `{names.command(candidate, end)}`"
             )
         value = math.nan if row.empty else float(row.train_running.iloc[0])
         found[candidate.step_size] = value if math.isfinite(value) else None

@@ -1,0 +1,110 @@
+"""The name and the command of a run, and the run that they stand for."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from aevb.errors import ConfigurationError
+from aevb.learners import LEARNERS
+from aevb.training.experiments import DATASETS, RUNS, candidates, figure2_run, figure3_run
+from aevb.training.run import Run
+
+
+def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> Run:
+    """The run called `name`, with `settings` such as `optimiser=adam` in place of the paper's.
+
+    Raises:
+        ConfigurationError: if the name or a setting is not valid, or if a run with other settings
+            than the paper's would take the place of a curve of the paper's figures.
+    """
+    if wrong := [setting for setting in settings if "=" not in setting]:
+        raise ConfigurationError(
+            f"--set {' '.join(wrong)}: expected NAME=VALUE, such as optimiser=adam"
+        )
+    values: dict[str, Any] = dict(setting.split("=", 1) for setting in settings)
+    if len(values) < len(settings):
+        raise ConfigurationError(f"--set {' '.join(settings)}: expected each setting once")
+    identity = {"study", "dataset", "nz", "algorithm", "seed", "n_train"}
+    known = {field.name for field in fields(Run)} - identity
+    if unknown := set(values) - known:
+        raise ConfigurationError(
+            f"cannot set {', '.join(sorted(unknown))}: the settings are "
+            f"{', '.join(sorted(known))}; the name of a run sets its data set, nz, n_train, "
+            "algorithm and seed"
+        )
+    own = values if study is None else {"study": study, **values}
+    papers = asdict(paper_run(name))
+    with _wrong_settings_named(name):
+        run = TypeAdapter(Run).validate_python(papers | own)
+    if run.study in RUNS and run not in RUNS[run.study](run.seed):
+        raise ConfigurationError(
+            f"{name}: the study {run.study} holds the runs of the paper's figure alone; those with "
+            "other settings, algorithms, data, nz or n_train need a --study of their own"
+        )
+    return run
+
+
+@contextmanager
+def _wrong_settings_named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}"
+            if e["loc"]
+            else e["msg"].removeprefix("Value error, ")
+            for e in error.errors()
+            if e["type"] != "too_short"  # follows from what is wrong with the elements
+        )
+        raise ConfigurationError(f"{name}: {problems}") from None
+
+
+def paper_run(name: str) -> Run:
+    """The run of this name in the paper's figure, or as it would be there.
+
+    Raises:
+        ConfigurationError: if there can be none.
+    """
+    datasets, algorithms = "|".join(DATASETS), "|".join(LEARNERS)
+    if match := re.fullmatch(r"(.+)-step([0-9.e+-]+)", name):
+        with _wrong_settings_named(name), suppress(ValueError):
+            step_size = float(match[2])
+            for candidate in candidates(paper_run(match[1])):
+                run = replace(candidate, seed=paper_run(match[1]).seed, step_size=step_size)
+                if run.name == name:
+                    return run
+    with _wrong_settings_named(name):
+        if match := re.fullmatch(rf"({datasets})-nz(\d+)-({algorithms})-seed(\d+)", name):
+            dataset, nz, algorithm, seed = match.groups()
+            return figure2_run(dataset, int(nz), algorithm, int(seed))  # type: ignore[arg-type]
+        if match := re.fullmatch(rf"n([1-9]\d*)-({algorithms})-seed(\d+)", name):
+            n_train, algorithm, seed = match.groups()
+            return figure3_run(int(n_train), algorithm, int(seed))
+    raise ConfigurationError(
+        f"no run is called {name!r}: expected <{datasets}>-nz<number>-<{algorithms}>"
+        f"-seed<number>, for example mnist-nz20-aevb-seed0, or n<number>-<{algorithms}>"
+        "-seed<number>, for example n1000-mcem-seed0"
+    )
+
+
+def command(run: Run, samples: int) -> str:
+    """The command that makes the run's curve up to `samples`.
+
+    Raises:
+        ConfigurationError: if there is none: the run's name stands for another run, or its study
+            is one of the paper's figures and its settings are not.
+    """
+    papers = asdict(parse(run.name, run.study))
+    study = None if run.study == paper_run(run.name).study else run.study
+    settings = []
+    for name, value in papers.items():
+        if (own := getattr(run, name)) != value:
+            settings.append(f"{name}={own}")
+    parse(run.name, study, settings)
+    words = ["aevb run", run.name, f"--budget {samples}"]
+    words += [f"--study {study}"] * (study is not None)
+    return " ".join(words + [f"--set {setting}" for setting in settings])
