@@ -48,8 +48,14 @@ STEP_SIZES: dict[tuple[str | int, int, str], float] = {
     ("freyface", 2, "aevb"): 0.01,
     ("freyface", 2, "wake-sleep"): 0.01,
     ("freyface", 5, "aevb"): 0.01,
+    ("freyface", 5, "wake-sleep"): 0.02,
+    ("freyface", 10, "aevb"): 0.02,
     (1000, 3, "aevb"): 0.1,
     (1000, 3, "wake-sleep"): 0.1,
+    (1000, 3, "mcem"): 0.1,
+    (50_000, 3, "aevb"): 0.1,
+    (50_000, 3, "wake-sleep"): 0.1,
+    (50_000, 3, "mcem"): 0.1,
 }
 
 # What the first author's library did for wake-sleep and MCEM, and not for AEVB.
