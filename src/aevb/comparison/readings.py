@@ -44,7 +44,7 @@ def of(decoder: Decoder, images: Tensor, purpose: str) -> dict[str, float]:
         `one_chain`, importance sampling with 50 draws. `four_chains` is that with p(x) averaged
         over the chains before the logarithm: what one chain has missed, another may have found.
     """
-    nz, later = decoder.hidden.weight.shape[0], len(images) // 2
+    nz, later = decoder.nz, len(images) // 2
     joint = Joint(decoder, images)
     proper, mispaired, sampled = [], [], []
     for k in range(CHAINS):

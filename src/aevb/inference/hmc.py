@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Generator, Tensor
 
-from aevb.model.distributions import Bernoulli, DiagonalGaussian, standard_normal_log_prob
+from aevb.model.distributions import Bernoulli, Likelihood, standard_normal_log_prob
 from aevb.model.networks import Decoder
 from aevb.model.randomness import normal, uniform
 
@@ -68,7 +68,7 @@ class Differentiable:
 
 
 def log_likelihood_gradients(
-    p_x: Bernoulli | DiagonalGaussian, x: Tensor, inputs: Sequence[Tensor]
+    p_x: Likelihood, x: Tensor, inputs: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
     """Gradients of the summed log p(x|z) with respect to whatever p(x|z) was computed from.
 
@@ -139,7 +139,7 @@ class Joint:
             gradient[rows] += log_likelihood_gradients(p_x, x, [chunk])[0]
         return Point(z, log_prob, gradient)
 
-    def _decoded(self, z: Tensor) -> Iterator[tuple[slice, Tensor, Bernoulli | DiagonalGaussian]]:
+    def _decoded(self, z: Tensor) -> Iterator[tuple[slice, Tensor, Likelihood]]:
         """The chunks: which rows, their z, and p(x|z) to be differentiated by it."""
         for rows in self.chunks():
             chunk = z[rows].detach().requires_grad_()

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from aevb.inference.hmc import INITIAL_STEP_SIZE, STEP_FACTOR, Density, Joint, adapted, transition
-from aevb.model.distributions import LOG_2PI, Bernoulli, DiagonalGaussian, standard_normal_log_prob
+from aevb.model.distributions import LOG_2PI, Bernoulli, Likelihood, standard_normal_log_prob
 from aevb.model.networks import Decoder
 from aevb.model.randomness import normal, uniform
 
@@ -316,7 +316,7 @@ def quadrature(decoder: Decoder, x: Tensor, *, points: int = 64, half_width: flo
     Raises:
         ValueError: for more than 3 latent dimensions.
     """
-    nz = decoder.hidden.weight.shape[0]
+    nz = decoder.nz
     if nz > 3:
         raise ValueError(f"a grid in {nz} dimensions has too many points; at most 3")
     spacing = 2 * half_width / points
@@ -342,7 +342,7 @@ def log_likelihood_of_all(decoder: Decoder, z: Tensor, x: Tensor) -> Tensor:
         `(rows, n)`, nats.
     """
 
-    def part(p_x: Bernoulli | DiagonalGaussian) -> Tensor:
+    def part(p_x: Likelihood) -> Tensor:
         if isinstance(p_x, Bernoulli):
             # x·l − softplus(l): the first is one matrix product, the second knows no image.
             return x @ p_x.logits.mT - F.softplus(p_x.logits).sum(-1)

@@ -251,6 +251,7 @@ class _GaussianDecoder:
 
 
 def _decoder(model: Model) -> "_BernoulliDecoder | _GaussianDecoder":
-    if isinstance(model.decoder, BernoulliDecoder):
-        return _BernoulliDecoder(model.decoder)
-    return _GaussianDecoder(model.decoder)
+    if isinstance(model.decoder, GaussianDecoder):
+        return _GaussianDecoder(model.decoder)
+    assert isinstance(model.decoder, BernoulliDecoder)
+    return _BernoulliDecoder(model.decoder)

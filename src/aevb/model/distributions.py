@@ -5,7 +5,7 @@ datapoint. Sampling takes the noise, or the generator to draw it from, as an arg
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -26,6 +26,23 @@ def standard_normal_log_prob(z: Tensor) -> Tensor:
         `(...)`, nats per datapoint.
     """
     return -0.5 * (LOG_2PI + z.square()).sum(-1)
+
+
+class Likelihood(Protocol):
+    """p(x|z) of images: what a decoder returns."""
+
+    @property
+    def mean(self) -> Tensor:
+        """`(..., pixels)`, what pictures show."""
+        ...
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log density of `x`, `(..., pixels)`; returns `(...)`, nats per datapoint."""
+        ...
+
+    def draw(self, noise: Generator) -> Tensor:
+        """One draw, `(..., pixels)`."""
+        ...
 
 
 class DiagonalGaussian(NamedTuple):

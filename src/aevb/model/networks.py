@@ -1,15 +1,12 @@
 """Encoder and decoders of Appendix C, and their initialisation. Knows no learning rule."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
-from aevb.model.distributions import Bernoulli, DiagonalGaussian
+from aevb.model.distributions import Bernoulli, DiagonalGaussian, Likelihood
 from aevb.model.products import affine
-
-Likelihood = Literal["bernoulli", "gaussian"]
 
 
 @dataclass(frozen=True)
@@ -18,13 +15,14 @@ class Architecture:
 
     `log_variance_factor` multiplies the weights of the encoder's log-variance head. A small one
     slows that head down under Adagrad, whose steps do not depend on the scale of a gradient.
-    The paper has one hidden layer; `hidden_layers` of the same width take its place.
+    The paper has one hidden layer; `hidden_layers` of the same width take its place. `likelihood`
+    is a name in `DECODERS`.
     """
 
     n_pixels: int
     n_hidden: int
     nz: int
-    likelihood: Likelihood
+    likelihood: str
     log_variance_factor: float = 1.0
     hidden_layers: int = 1
 
@@ -78,11 +76,23 @@ class Encoder(nn.Module):
         return DiagonalGaussian(self.mean(h), self.log_variance(h))
 
 
-class BernoulliDecoder(nn.Module):
-    """p(x|z) for MNIST: z → tanh layer → logits of Bernoulli pixels (Appendix C.1)."""
+class Decoder(nn.Module):
+    """p(x|z): any network of these sizes that maps `(..., nz)` to a `Likelihood` of images."""
 
     def __init__(self, sizes: Architecture) -> None:
         super().__init__()
+        self.nz = sizes.nz
+
+    def forward(self, z: Tensor) -> Likelihood:
+        """Map `(..., nz)` to p(x|z) over `(..., n_pixels)`."""
+        raise NotImplementedError
+
+
+class BernoulliDecoder(Decoder):
+    """p(x|z) for MNIST: z → tanh layer → logits of Bernoulli pixels (Appendix C.1)."""
+
+    def __init__(self, sizes: Architecture) -> None:
+        super().__init__(sizes)
         self.hidden = Affine(sizes.nz, sizes.n_hidden)
         self.deeper = TanhLayers(sizes.n_hidden, sizes.hidden_layers - 1)
         self.logits = Affine(sizes.n_hidden, sizes.n_pixels, at_pixels=True)
@@ -92,11 +102,11 @@ class BernoulliDecoder(nn.Module):
         return Bernoulli(self.logits(self.deeper(torch.tanh(self.hidden(z)))))
 
 
-class GaussianDecoder(nn.Module):
+class GaussianDecoder(Decoder):
     """p(x|z) for Frey Face: mean in (0, 1) through a sigmoid, log variance (Appendix C.2)."""
 
     def __init__(self, sizes: Architecture) -> None:
-        super().__init__()
+        super().__init__(sizes)
         self.hidden = Affine(sizes.nz, sizes.n_hidden)
         self.deeper = TanhLayers(sizes.n_hidden, sizes.hidden_layers - 1)
         self.mean = Affine(sizes.n_hidden, sizes.n_pixels, at_pixels=True)
@@ -108,7 +118,6 @@ class GaussianDecoder(nn.Module):
         return DiagonalGaussian(torch.sigmoid(self.mean(h)), self.log_variance(h))
 
 
-Decoder = BernoulliDecoder | GaussianDecoder
 DECODERS: dict[str, type[Decoder]] = {"bernoulli": BernoulliDecoder, "gaussian": GaussianDecoder}
 
 
@@ -119,7 +128,7 @@ class Model(nn.Module):
         super().__init__()
         self.nz = sizes.nz
         self.encoder = Encoder(sizes)
-        self.decoder: Decoder = DECODERS[sizes.likelihood](sizes)
+        self.decoder = DECODERS[sizes.likelihood](sizes)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from aevb.learners import LEARNERS
 from aevb.learners.aevb import Estimator
 from aevb.learners.learner import Learner
 from aevb.learners.optimiser import Optimisation
-from aevb.model.networks import Architecture, Initialisation, Likelihood
+from aevb.model.networks import DECODERS, Architecture, Initialisation
 from aevb.model.products import Products
 
 # The study whose runs are the candidates for a step size: their names end with it.
@@ -39,7 +39,7 @@ class Run:
         seed: of all random streams.
         n_train: the first so many training points are all there are; None for the whole set.
         measure: what is evaluated at log points, beside the running bound of the minibatches.
-        likelihood: of the decoder.
+        likelihood: of the decoder, a name in `networks.DECODERS`.
         n_hidden: hidden units of encoder and decoder.
         minibatch: M, datapoints per update; all of them for MCEM.
         n_samples: L, samples of z per datapoint (AEVB).
@@ -68,7 +68,7 @@ class Run:
     seed: Annotated[int, Field(ge=0)] = 0
     n_train: Annotated[int, Field(ge=1)] | None = None
     measure: Literal["lower_bound", "lower_bound_by_subset", "marginal_loglik"] = "lower_bound"
-    likelihood: Likelihood = "bernoulli"
+    likelihood: str = "bernoulli"
     n_hidden: Annotated[int, Field(ge=1)] = 500
     minibatch: Annotated[int, Field(ge=1)] = 100
     n_samples: Annotated[int, Field(ge=1)] = 1
@@ -93,6 +93,8 @@ class Run:
         """Settings fit each other, and one that does nothing must not label a curve."""
         if self.algorithm not in LEARNERS:
             raise ValueError(f"algorithm {self.algorithm!r}: expected {', '.join(LEARNERS)}")
+        if self.likelihood not in DECODERS:
+            raise ValueError(f"likelihood {self.likelihood!r}: expected {', '.join(DECODERS)}")
         for field in fields(self):
             readers = [name for name, kind in LEARNERS.items() if _is_read_by(kind, field.name)]
             if self.algorithm not in readers and getattr(self, field.name) != field.default:
@@ -100,7 +102,7 @@ class Run:
                     f"{field.name} is a setting of {' and '.join(readers)}, not {self.algorithm}"
                 )
         if self.clip_dreams and self.likelihood != "gaussian":
-            raise ValueError("clip_dreams is a setting of Gaussian pixels; Bernoulli's are 0 or 1")
+            raise ValueError("clip_dreams is a setting of Gaussian pixels alone")
         if not self.learner.trains_encoder and self.measure != "marginal_loglik":
             raise ValueError(
                 f"measure is marginal_loglik for {self.algorithm}, which trains no encoder"
