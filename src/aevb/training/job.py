@@ -330,7 +330,7 @@ def export(run: Run) -> Path:
     """
     checkpoint, curve = checkpoints.load(run), paths.curve(paths.local(), run.study, run.name)
     if checkpoint is None:
-        stands = int(curves.read(curve).samples.iloc[-1]) if curve.exists() else 0
+        stands = curves.read(curve).samples if curve.exists() else 0
         makes = command(run, max(stands, 100_000))
         raise FileNotFoundError(f"{run.name} has no checkpoint here; `{makes}` makes it")
     target = paths.model(paths.local(), run.study, run.name)
