@@ -188,7 +188,7 @@ def test_a_run_that_diverges_fails_in_one_line_and_keeps_its_curve(
         assert line.startswith(f"aevb: {RUN.name} diverged: the bound is ")
         assert "--set step_size" in line
     curve = paths.curve(paths.local(), "large-steps", RUN.name)
-    assert 1 < len(curves.read(curve)) < 10
+    assert 1 < len(curves.read(curve).table) < 10
     assert curves.read_manifest(curve)["diverged"] is True
 
 
@@ -286,10 +286,9 @@ def test_a_published_curve_can_be_cited(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_without_the_date_of_a_release_there_is_no_year_to_cite(project: Path) -> None:
     (paths.root() / "CITATION.cff").write_text("title: none\n")
-    put(paths.published(), 100, commit="0", versions={"aevb": "0"})
-    file = paths.curve(paths.published(), RUN.study, RUN.name)
+    curve = put(paths.published(), RUN, {100: -543}, commit="0", versions={"aevb": "0"})
     with pytest.raises(DamagedFileError, match=r"CITATION\.cff: expected a line such as"):
-        citing.bibtex(file, curves.read_manifest(file))
+        citing.bibtex(curve)
 
 
 def test_where_a_curve_is_that_cannot_be_cited_here(

@@ -8,7 +8,7 @@ import aevb
 LIBRARY = Path(aevb.__file__).parent
 # From the lowest to the highest; the rooms of one line may not import each other.
 FLOORS = [
-    {"errors", "paths", "pages"},
+    {"errors", "paths", "markdown"},
     {"files"},
     {"data"},
     {"model"},

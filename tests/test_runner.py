@@ -97,7 +97,7 @@ def test_the_library_makes_the_published_curves(name: str, monkeypatch: pytest.M
     monkeypatch.setitem(job.MEASURES, run.measure, lambda *_: {})  # nothing but the training
     train(training, PREFIXES[name], lambda now: job.evaluate(now, [run], images))
     ours = pd.DataFrame(training.rows[0]).set_index("samples").train_running
-    expected = curves.read(published).set_index("samples").train_running
+    expected = curves.read(published).table.set_index("samples").train_running
     assert len(ours) > 5
     # Measured: 0.03 at most, and 0.7 and 3.8 where products are rounded otherwise. Another seed is
     # 22 nats away at least.
@@ -154,17 +154,17 @@ def test_black_and_white_pixels_are_trained_on_and_evaluated(
     ):
         job.run_to([black_and_white], 200, dataset)
     job.run_to([black_and_white], 200, binarised(dataset))
-    binary = curves.read(curve_file(run))
+    binary = curves.read(curve_file(run)).table
     for file in (paths.checkpoint(run.study, run.name), curve_file(run)):
         file.unlink()
     job.run_to([run], 200, dataset)
-    assert (curves.read(curve_file(run)).test != binary.test).all()
+    assert (curves.read(curve_file(run)).table.test != binary.test).all()
 
 
 def test_estimates_stand_as_long_as_nothing_moves(project: Path, dataset: Dataset) -> None:
     """And are made anew at every log point from then on, with other noise."""
     job.run_to([TINY], 200, dataset)
-    curve = curves.read(curve_file(TINY)).set_index("samples")
+    curve = curves.read(curve_file(TINY)).table.set_index("samples")
     still = curve.index <= TINY.warmup * TINY.minibatch
     assert 1 < still.sum() < len(curve) - 1
     assert curve.test[still].nunique() == 1
@@ -191,7 +191,7 @@ def test_mcem_takes_no_minibatches(dataset: Dataset) -> None:
 
 def test_a_run_leaves_a_curve_and_a_manifest(project: Path, dataset: Dataset) -> None:
     job.run_to([TINY], 1000, dataset)
-    curve = curves.read(curve_file(TINY))
+    curve = curves.read(curve_file(TINY)).table
     assert list(curve.columns) == [
         "samples", "train_running", "train", "train_se", "test", "test_se",
         "validation", "validation_se",
@@ -201,7 +201,7 @@ def test_a_run_leaves_a_curve_and_a_manifest(project: Path, dataset: Dataset) ->
     assert curve.notna().all().all()
     manifest = curves.read_manifest(curve_file(TINY))
     assert manifest["configuration"] == TINY.configuration
-    assert curves.step_size(curve_file(TINY)) == TINY.step_size
+    assert curves.read(curve_file(TINY)).step_size == TINY.step_size
     assert not {curves.FIRST_EDITION, "makers", "diverged"} & {*manifest}
     assert manifest["data_sha256"] == {"a file": "its digest"}
     assert manifest["samples"] == 1000
@@ -275,7 +275,7 @@ def test_two_processes_do_not_train_the_same_run(project: Path, dataset: Dataset
 
     job.run_to([TINY], 200, dataset, report=meanwhile)
     assert refused
-    assert curves.read(curve_file(TINY)).samples.max() == 200
+    assert curves.read(curve_file(TINY)).table.samples.max() == 200
     job.run_to([TINY], 300, dataset)
     with pytest.raises(ConfigurationError, match="seed3: given twice; expected once"):
         job.run_to([TINY, TINY], 400, dataset)
@@ -455,14 +455,14 @@ def test_a_run_is_not_continued_on_other_data(project: Path, dataset: Dataset) -
     paths.checkpoint(TINY.study, TINY.name).unlink()
     with pytest.raises(ConfigurationError, match=r"on other data: expected .*others.*, got "):
         job.run_to([TINY], 1000, other)
-    assert curves.read(curve_file(TINY)).samples.iloc[-1] < 1000
+    assert curves.read(curve_file(TINY)).table.samples.iloc[-1] < 1000
 
 
 def test_what_export_asks_for_is_not_refused(project: Path, dataset: Dataset) -> None:
     job.run_to([TINY], 1000, dataset)
     file = curve_file(TINY)
     with file.open("a") as longer:
-        longer.write(f"240000{',-100' * (len(curves.read(file).columns) - 1)}\n")
+        longer.write(f"240000{',-100' * (len(curves.read(file).table.columns) - 1)}\n")
     paths.checkpoint(TINY.study, TINY.name).unlink()
     with pytest.raises(FileNotFoundError, match="--budget 240000 "):
         job.export(TINY)
@@ -482,7 +482,8 @@ def test_a_run_stops_at_its_first_log_point_that_is_not_finite(
     said = rf"{DIVERGING.name} diverged: the bound is (nan|-?inf) nats at \d+ samples; .*--set step"
     with pytest.raises(Diverged, match=said) as error:
         job.run_to([DIVERGING], 9000, dataset)
-    curve, manifest = curves.read_both(curve_file(DIVERGING))
+    stored = curves.read(curve_file(DIVERGING))
+    curve, manifest = stored.table, stored.manifest
     finite = np.isfinite(curve.train_running)
     assert finite.iloc[:-1].all()
     assert not finite.iloc[-1]
@@ -508,7 +509,8 @@ def test_a_run_that_diverged_is_not_continued_and_others_are(
     assert curves.read_manifest(curve_file(DIVERGING))["diverged"] is True
     other = replace(DIVERGING, seed=4, step_size=0.02)
     job.run_to([other], 500, dataset)
-    curve, manifest = curves.read_both(curve_file(other))
+    stored = curves.read(curve_file(other))
+    curve, manifest = stored.table, stored.manifest
     assert manifest["samples"] == experiments.end_of(other, 500)
     assert "diverged" not in manifest
     assert np.isfinite(curve.to_numpy()).all()
@@ -519,12 +521,12 @@ def test_a_run_of_a_stack_that_diverges_stops_none_of_the_others(
 ) -> None:
     healthy = replace(DIVERGING, seed=4, step_size=0.02)
     job.run_to([DIVERGING, healthy], 600, dataset)
-    curve = curves.read(curve_file(healthy))
+    curve = curves.read(curve_file(healthy)).table
     assert np.isfinite(curve.to_numpy()).all()
-    assert not np.isfinite(curves.read(curve_file(DIVERGING)).train_running.iloc[-1])
+    assert not np.isfinite(curves.read(curve_file(DIVERGING)).table.train_running.iloc[-1])
     paths.checkpoint(healthy.study, healthy.name).unlink()
     job.run_to([healthy], 600, dataset)
-    pd.testing.assert_frame_equal(curves.read(curve_file(healthy)), curve, rtol=1e-4)
+    pd.testing.assert_frame_equal(curves.read(curve_file(healthy)).table, curve, rtol=1e-4)
     another = replace(DIVERGING, study="both-diverge")
     with pytest.raises(Diverged, match=f"^{TINY.name}, {replace(TINY, seed=4).name} diverged: "):
         job.run_to([another, replace(another, seed=4)], 600, dataset)
@@ -668,15 +670,15 @@ def test_the_wall_time_of_a_run_is_that_of_all_its_parts(
 
 def test_a_larger_budget_continues(project: Path, dataset: Dataset) -> None:
     job.run_to([TINY], 1000, dataset)
-    short, before = curves.read(curve_file(TINY)), curves.read_manifest(curve_file(TINY))
+    short, before = curves.read(curve_file(TINY)).table, curves.read_manifest(curve_file(TINY))
     job.run_to([TINY], 3000, dataset)
-    continued = curves.read(curve_file(TINY))
+    continued = curves.read(curve_file(TINY)).table
     manifest = curves.read_manifest(curve_file(TINY))
     assert manifest["samples"] > before["samples"]
     assert manifest["configuration_sha256"] == before["configuration_sha256"]
     paths.checkpoint(TINY.study, TINY.name).unlink()
     job.run_to([TINY], 3000, dataset)
-    whole = curves.read(curve_file(TINY))
+    whole = curves.read(curve_file(TINY)).table
     pd.testing.assert_frame_equal(continued, whole, check_exact=True)
     pd.testing.assert_frame_equal(whole.iloc[: len(short)], short, check_exact=True)
 
@@ -705,7 +707,7 @@ def test_a_stopped_run_continues_where_it_stopped(
 
     with pytest.raises(Stopped):
         job.run_to([TINY], 9000, dataset, stop_requested=stop_after_a_while)
-    assert curves.read(curve_file(TINY)).samples.iloc[-1] < 9000
+    assert curves.read(curve_file(TINY)).table.samples.iloc[-1] < 9000
     job.run_to([TINY], 9000, dataset)
     assert curve_file(TINY).read_bytes() == whole
 
@@ -719,7 +721,7 @@ def test_a_run_of_figure3_measures_likelihoods_and_continues(
     run = replace(run, step_size=0.02, minibatch=80 if algorithm == "mcem" else 500)
     job.run_to([run], 50_000, dataset)
     job.run_to([run], 120_000, dataset)
-    continued = curves.read(curve_file(run))
+    continued = curves.read(curve_file(run)).table
     assert {"train", "test", "train_accurate", "test_accurate"} < set(continued.columns)
     assert continued.samples.iloc[0] == experiments.samples_per_update(run)
     assert (continued.samples.iloc[1:] >= job.FIRST_MARGINAL_LOGLIK).all()
@@ -727,7 +729,7 @@ def test_a_run_of_figure3_measures_likelihoods_and_continues(
     assert continued.train_accurate.iloc[-1] > continued.train_accurate.iloc[0]
     paths.checkpoint(run.study, run.name).unlink()
     job.run_to([run], 120_000, dataset)
-    pd.testing.assert_frame_equal(curves.read(curve_file(run)), continued, check_exact=True)
+    pd.testing.assert_frame_equal(curves.read(curve_file(run)).table, continued, check_exact=True)
 
 
 def test_bounds_by_subset_are_those_of_the_parts(dataset: Dataset) -> None:
@@ -841,11 +843,11 @@ def test_several_runs_train_as_one_stack(project: Path, dataset: Dataset) -> Non
     """Of other seeds, nz and step sizes."""
     runs = [TINY, replace(TINY, nz=4), replace(TINY, seed=9, step_size=0.1)]
     job.run_to(runs, 600, dataset)
-    together = [curves.read(curve_file(run)) for run in runs]
+    together = [curves.read(curve_file(run)).table for run in runs]
     for run, curve in zip(runs, together, strict=True):
         paths.checkpoint(run.study, run.name).unlink()
         job.run_to([run], 600, dataset)
-        pd.testing.assert_frame_equal(curves.read(curve_file(run)), curve, rtol=1e-4)
+        pd.testing.assert_frame_equal(curves.read(curve_file(run)).table, curve, rtol=1e-4)
 
 
 def test_a_stack_rounds_its_products_as_each_of_its_runs_does(dataset: Dataset) -> None:
@@ -889,7 +891,7 @@ def test_the_candidates_for_a_step_size_train_as_one_stack(project: Path, datase
         for step in experiments.CANDIDATES
     ]
     job.run_to(runs, 600, dataset)
-    ends = {curves.read(curve_file(run)).train_running.iloc[-1] for run in runs}
+    ends = {curves.read(curve_file(run)).table.train_running.iloc[-1] for run in runs}
     assert len(ends) == 3
 
 

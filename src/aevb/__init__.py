@@ -11,13 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aevb.data import load as load
     from aevb.figures import draw as draw
-    from aevb.inference.likelihood import log_likelihood as log_likelihood
+    from aevb.inference.likelihood import marginal_loglik as marginal_loglik
     from aevb.learners import LEARNERS as LEARNERS
     from aevb.learners.aevb import lower_bound as lower_bound
     from aevb.model.networks import Model as Model
     from aevb.results.curves import Curve as Curve
-    from aevb.results.models import read as read_model
+    from aevb.results.models import read as read_model  # noqa: F401
     from aevb.training.experiments import figure2_run as figure2_run
     from aevb.training.experiments import figure3_run as figure3_run
     from aevb.training.job import train as train
@@ -32,12 +33,13 @@ _HOME = {
     "draw": ("aevb.figures", "draw"),
     "figure2_run": ("aevb.training.experiments", "figure2_run"),
     "figure3_run": ("aevb.training.experiments", "figure3_run"),
-    "log_likelihood": ("aevb.inference.likelihood", "log_likelihood"),
+    "load": ("aevb.data", "load"),
     "lower_bound": ("aevb.learners.aevb", "lower_bound"),
+    "marginal_loglik": ("aevb.inference.likelihood", "marginal_loglik"),
     "read_model": ("aevb.results.models", "read"),
     "train": ("aevb.training.job", "train"),
 }
-__all__ = list(_HOME)  # noqa: PLE0605
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:

@@ -13,8 +13,7 @@ import typer
 from tqdm import tqdm
 
 from aevb import data, paths
-from aevb.comparison import claims, readings, same_seed
-from aevb.comparison import compare as comparison
+from aevb.comparison import claims, reestimates, report, same_seed
 from aevb.errors import ConfigurationError, DamagedFileError
 from aevb.results import citing, curves, publishing
 from aevb.training import experiments, job, names, selection
@@ -120,13 +119,12 @@ def train_runs(
     torch.set_num_threads(threads)
     for run, end in zip(runs, samples, strict=True):
         _train(Job(run, device=torch.device(device)), end)
-        curve = paths.curve(paths.local(), run.study, run.name)
-        last = curves.read(curve).iloc[-1]
+        curve = curves.read(paths.curve(paths.local(), run.study, run.name))
         estimated = run.measure == "marginal_loglik"
         print(
             f"{run.name}: {'estimated log p(x) of test points' if estimated else 'test bound'} "
-            f"{last.test:.2f} nats at {last.samples:,.0f} samples "
-            f"→ {curve.relative_to(paths.root())}"
+            f"{curve.table.test.iloc[-1]:.2f} nats at {curve.samples:,} samples "
+            f"→ {curve.path.relative_to(paths.root())}"
         )
 
 
@@ -186,9 +184,9 @@ def publish(
 
 
 @app.command("readings")
-def write_readings() -> None:
-    """Read the published models of Figure 3 by other estimators; takes minutes."""
-    print(readings.write().relative_to(paths.root()))
+def write_reestimates() -> None:
+    """Estimate log p(x) anew, by other estimators, for the models of Figure 3; takes minutes."""
+    print(reestimates.write().relative_to(paths.root()))
 
 
 @app.command()
@@ -198,15 +196,16 @@ def cite(
 ) -> None:
     """Print a BibTeX entry for a published curve."""
     run = names.paper_run(name)
-    file = paths.curve(paths.published(), study or run.study, run.name)
-    if not file.exists():
+    curve = curves.find(study or run.study, run.name)
+    if curve is None:
+        file = paths.curve(paths.published(), study or run.study, run.name)
         studies = sorted(f.parent.name for f in file.parent.parent.glob(f"*/{file.name}"))
         there = f"studies with a curve of that name: {', '.join(studies) or 'none'}"
         inside = paths.paper().is_dir()
         raise FileNotFoundError(
             f"no published curve at {file}: {there if inside else curves.CHECKOUT}"
         )
-    print(citing.bibtex(file, curves.read_manifest(file)))
+    print(citing.bibtex(curve))
 
 
 class _StopOnSignal:
@@ -267,10 +266,10 @@ def compare(
 ) -> None:
     """Print our values beside the paper's; fail if fresh runs are not the published ones."""
     if summary or milestones:
-        print(comparison.summary() if summary else f"{comparison.in_full()}\n\n{claims.in_words()}")
+        print(report.summary() if summary else f"{report.along_axis()}\n\n{claims.as_text()}")
         return
-    print(comparison.report(budget, seed))
-    if wrong := same_seed.not_the_published(seed):
+    print(report.at_budget(budget, seed))
+    if wrong := same_seed.problems(seed):
         sys.exit(f"aevb: {wrong}")
 
 

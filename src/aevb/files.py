@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and what is said of those that are not."""
+"""Atomic writes, and errors for unreadable files."""
 
 import os
 import uuid

@@ -1,4 +1,4 @@
-"""Where things lie: the one module that knows the project's folders."""
+"""The project's folders and where its files are."""
 
 from pathlib import Path
 
@@ -42,17 +42,6 @@ def curve(results: Path, study: str, name: str) -> Path:
     return curves(results, study) / f"{name}.csv"
 
 
-def seeds(results: Path, study: str, name: str) -> list[Path]:
-    """The curves of run `name` of `study` with every seed that is there, in their order."""
-    found = curves(results, study).glob(f"{name.rpartition('-seed')[0]}-seed*.csv")
-    return sorted((file for file in found if seed(file).isdecimal()), key=lambda f: int(seed(f)))
-
-
-def seed(curve: Path) -> str:
-    """The seed in a curve's name."""
-    return curve.stem.rpartition("-seed")[2]
-
-
 def models(results: Path, study: str) -> Path:
     """The folder of the trained models of `study` below `published()` or `local()`."""
     return results / "models" / study
@@ -63,8 +52,8 @@ def model(results: Path, study: str, name: str) -> Path:
     return models(results, study) / f"{name}.safetensors"
 
 
-def readings() -> Path:
-    """The table of the final models of Figure 3 under other readings; its manifest is beside it."""
+def reestimates() -> Path:
+    """The table of `aevb readings`: the final models of Figure 3 by other estimators."""
     return published() / "readings" / "figure3.csv"
 
 

@@ -4,28 +4,17 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from aevb.comparison.compare import (
-    NO_CURVE,
-    TITLES,
-    Curves,
-    at,
-    both,
-    edge,
-    first_at,
-    millions,
-    nats,
-    signed,
-    span,
-)
+from aevb.comparison.pairs import Lines, counterpart, lines, right_edge
+from aevb.comparison.wording import dataset, millions, nats, signed, span
 from aevb.results import curves
+from aevb.results.lines import EMPTY
 from aevb.training import experiments
 
 
 class Finding(NamedTuple):
-    """What a set of curves says of a claim.
+    """What a set of curves says about a claim.
 
     Attributes:
         holds: whether the claim holds; None while the curves are too short to decide.
@@ -39,16 +28,16 @@ class Finding(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """In words."""
-        said = {True: "holds", False: "does not hold", None: "nothing to compare"}
+        """The finding in words."""
+        words = {True: "holds", False: "does not hold"}
         if self.holds is not None:
-            return said[self.holds]
-        so_far = "" if self.so_far is None else f"; so far it {said[self.so_far]}"
+            return words[self.holds]
+        so_far = "" if self.so_far is None else f"; so far it {words[self.so_far]}"
         return f"not decided yet{so_far}"
 
 
 class Verdict(NamedTuple):
-    """A claim, where the paper makes it, and what the paper's curves and ours say of it."""
+    """A claim, where the paper makes it, and what the paper's curves and ours say about it."""
 
     claim: str
     where: str
@@ -72,37 +61,45 @@ def panels(figure: str) -> pd.DataFrame:
         whether AEVB needs fewer; None if its curve is too short to say.
     """
     rows = []
-    for source, found in zip(("paper", "ours"), both(figure), strict=True):
+    for source, found in zip(("paper", "ours"), lines(figure), strict=True):
         for run in experiments.RUNS[figure](0):
             if run.algorithm != "aevb":
                 continue
-            names = (run.name, run.name.replace("-aevb-", "-wake-sleep-"))
-            aevb, wake_sleep = (found.get((name, "test"), NO_CURVE) for name in names)
-            last = np.min([edge(run), wake_sleep.samples.max()])
-            samples = np.min([last, aevb.samples.max()])
+            pair = (run, counterpart(run, algorithm="wake-sleep"))
+            aevb, wake_sleep = (found.get((one, "test"), EMPTY) for one in pair)
+            edge = right_edge(run)
+            last = _least(edge, wake_sleep.end)
+            samples = _least(last, aevb.end)
             gains = {}
             for split in curves.COLUMNS[figure]:
-                high, low = (at(samples, found.get((name, split), NO_CURVE)) for name in names)
+                high, low = (found.get((one, split), EMPTY).value_at(samples) for one in pair)
                 gains[split] = high - low
-            level = at(last, wake_sleep)
-            aevb_needs, wake_sleep_needs = (first_at(level, curve) for curve in (aevb, wake_sleep))
-            known = not math.isnan(aevb_needs) or aevb.samples.max() >= wake_sleep_needs
+            level = wake_sleep.value_at(last)
+            aevb_needs, wake_sleep_needs = (
+                line.first_reaching(level) for line in (aevb, wake_sleep)
+            )
+            known = not math.isnan(aevb_needs) or aevb.end >= wake_sleep_needs
             rows.append(
                 {
                     "source": source,
-                    "data": f"N = {run.n_train:,}" if run.n_train else TITLES[run.dataset],
+                    "data": dataset(run),
                     "nz": run.nz,
                     "samples": samples,
-                    "is_edge": samples == edge(run),
+                    "is_edge": samples == edge,
                     **gains,
                     "level": level,
-                    "level_is_final": last == edge(run),
+                    "level_is_final": last == edge,
                     "aevb_needs": aevb_needs,
                     "wake_sleep_needs": wake_sleep_needs,
                     "sooner": aevb_needs < wake_sleep_needs if known else None,
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _least(a: float, b: float) -> float:
+    """The smaller of two numbers; NaN if one is."""
+    return math.nan if math.isnan(a + b) else min(a, b)
 
 
 def _every(findings: Iterable[bool | None]) -> bool | None:
@@ -116,14 +113,14 @@ def _above(table: pd.DataFrame) -> Finding:
     least = table[["train", "test"]].min(axis=1, skipna=False)
     ahead = [None if math.isnan(gain) else gain > 0 for gain in least]
     ends = [a if last else None for a, last in zip(ahead, table.is_edge, strict=True)]
-    by = "; ".join(
+    margins = "; ".join(
         f"{where} by {span(rows.test, signed)} nats on test at {span(rows.samples, millions)}"
         for where, rows in table.groupby("data", sort=False)
     )
     edge = "all" if table.is_edge.all() else f"of which {sum(table.is_edge)} are"
     evidence = (
         f"AEVB is ahead on train and test in {ahead.count(True)} of {len(table)} panels, {edge} "
-        f"read at the edge of the axis: {by}."
+        f"read at the edge of the axis: {margins}."
     )
     return Finding(_every(ends), _every(ahead), evidence)
 
@@ -149,82 +146,85 @@ def _ratio(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.1f}"
 
 
-def _superfluous(found: Curves, paper: Curves) -> Finding:
+def _superfluous(found: Lines, paper: Lines) -> Finding:
     """The test bound of AEVB on MNIST with Nz = 200 is not a nat or more below that with 20.
 
     The distance from train to test, which is no part of the verdict, is that to the validation
-    images, of which the paper's test curves seem to be (`compare.splits`).
+    images, of which the paper's test curves seem to be (`pairs.splits`).
     """
     few, many = (experiments.figure2_run("mnist", nz, "aevb") for nz in (20, 200))
-    if not {(few.name, "test"), (many.name, "test")} <= set(found):
+    if not {(few, "test"), (many, "test")} <= set(found):
         return _NOTHING
-    samples = min(edge(few), *(found[run.name, "test"].samples.max() for run in (few, many)))
-    gain = at(samples, found[many.name, "test"]) - at(samples, found[few.name, "test"])
+    edge = right_edge(few)
+    samples = min(edge, *(found[run, "test"].end for run in (few, many)))
+    gain = found[many, "test"].value_at(samples) - found[few, "test"].value_at(samples)
     gaps = {
         whose: " and ".join(
             signed(
-                at(samples, of[run.name, "train"])
-                - at(samples, of.get((run.name, "validation"), NO_CURVE))
+                source[run, "train"].value_at(samples)
+                - source.get((run, "validation"), EMPTY).value_at(samples)
             )
             for run in (many, few)
         )
-        for whose, of in {"own": found, "paper": paper}.items()
+        for whose, source in {"ours": found, "paper": paper}.items()
     }
     not_below = gain > -1
     evidence = (
         f"At {millions(samples)} the test bound with Nz = {many.nz} minus that with {few.nz} is "
-        f"{signed(gain)} nats; train minus validation is {gaps['own']} nats with {many.nz} and "
+        f"{signed(gain)} nats; train minus validation is {gaps['ours']} nats with {many.nz} and "
         f"{few.nz}" + (f", the paper's there {gaps['paper']}." if found is not paper else ".")
     )
-    return Finding(not_below if samples == edge(few) else None, not_below, evidence)
+    return Finding(not_below if samples == edge else None, not_below, evidence)
 
 
-def _beyond_axis(found: Curves, paper: Curves) -> Finding:
+def _beyond_axis(found: Lines, paper: Lines) -> Finding:
     """No test bound of AEVB on Frey Face ends more than 2 % below its highest value.
 
     What decides is a curve that goes on beyond the printed axis as far as the paper's does, or one
     that falls. Of several seeds the one that goes furthest is read.
     """
     ends: list[bool | None] = []
-    stays, said = [], []
+    stays, evidence = [], []
     for nz in experiments.NZ["freyface"]:
         run = experiments.figure2_run("freyface", nz, "aevb")
-        stem = run.name.removesuffix(str(run.seed))
         seeds = [
-            c for (name, split), c in found.items() if name.startswith(stem) and split == "test"
+            line
+            for (other, split), line in found.items()
+            if counterpart(other) == run and split == "test"
         ]
-        curve = max(seeds, key=lambda c: c.samples.max(), default=NO_CURVE)
+        line = max(seeds, key=lambda line: line.end, default=EMPTY)
         # The last log point of a run to the edge lies a little beyond it.
-        if curve.empty or curve.samples.max() < 1.2 * edge(run):
+        if not line.end >= 1.2 * right_edge(run):
             ends.append(None)
             continue
-        peak, last = curve.value.max(), curve.value.iloc[-1]
+        peak, last = line.values.max(), line.values[-1]
         stays.append(bool(peak - last < 0.02 * abs(peak)))
-        final = curve.samples.max() >= paper[run.name, "test"].samples.max()
+        final = line.end >= paper[run, "test"].end
         ends.append(stays[-1] if final or not stays[-1] else None)
-        said.append(
-            f"Nz = {nz} from {nats(peak)} to {nats(last)} nats at {millions(curve.samples.max())}"
-        )
-    if not said:
+        evidence.append(f"Nz = {nz} from {nats(peak)} to {nats(last)} nats at {millions(line.end)}")
+    if not evidence:
         return Finding(None, None, "No curve goes on beyond the axis.")
-    return Finding(_every(ends), _every(stays), f"The test bound goes: {'; '.join(said)}.")
+    return Finding(_every(ends), _every(stays), f"The test bound goes: {'; '.join(evidence)}.")
 
 
-def _mcem(found: Curves) -> Finding:
+def _mcem(found: Lines) -> Finding:
     """Monte Carlo EM ends at least 1.5 nats below AEVB with 50,000 points, not with 1000."""
-    gains, at_edge, said = [], [], []
+    gains, at_edge, evidence = [], [], []
     for n_train in experiments.N_TRAIN:
         mcem, aevb = (experiments.figure3_run(n_train, name) for name in ("mcem", "aevb"))
-        if not {(mcem.name, "test"), (aevb.name, "test")} <= set(found):
+        if not {(mcem, "test"), (aevb, "test")} <= set(found):
             return _NOTHING
-        pair = [found[run.name, "test"] for run in (mcem, aevb)]
-        samples = min(edge(mcem), *(curve.samples.max() for curve in pair))
-        gains.append(at(samples, pair[0]) - at(samples, pair[1]))
-        at_edge.append(samples == edge(mcem))
-        said.append(f"{signed(gains[-1])} nats with N = {n_train:,} at {millions(samples)}")
+        high, low = found[mcem, "test"], found[aevb, "test"]
+        samples = min(right_edge(mcem), high.end, low.end)
+        gains.append(high.value_at(samples) - low.value_at(samples))
+        at_edge.append(samples == right_edge(mcem))
+        evidence.append(f"{signed(gains[-1])} nats with N = {n_train:,} at {millions(samples)}")
     holds = gains[0] > -1.5 >= gains[1]
-    evidence = f"Monte Carlo EM minus AEVB on test: {'; '.join(said)}."
-    return Finding(holds if all(at_edge) else None, holds, evidence)
+    return Finding(
+        holds if all(at_edge) else None,
+        holds,
+        f"Monte Carlo EM minus AEVB on test: {'; '.join(evidence)}.",
+    )
 
 
 def verdicts() -> list[Verdict]:
@@ -232,7 +232,7 @@ def verdicts() -> list[Verdict]:
 
     Ours are those with seed 0; beyond the printed axis, those that go furthest.
     """
-    figure2, figure3 = both("figure2"), both("figure3")
+    figure2, figure3 = lines("figure2"), lines("figure3")
     pairs2, pairs3 = (
         [table[table.source == source] for source in ("paper", "ours")]
         for table in (panels("figure2"), panels("figure3"))
@@ -271,11 +271,11 @@ def verdicts() -> list[Verdict]:
     ]
 
 
-def in_words() -> str:
+def as_text() -> str:
     """The verdicts with their evidence, as text."""
     return "\n\n".join(
-        f"{one.claim} ({one.where})\n"
-        f"  the paper's curves: {one.paper.verdict}. {one.paper.evidence}\n"
-        f"  ours: {one.ours.verdict}. {one.ours.evidence}"
-        for one in verdicts()
+        f"{verdict.claim} ({verdict.where})\n"
+        f"  the paper's curves: {verdict.paper.verdict}. {verdict.paper.evidence}\n"
+        f"  ours: {verdict.ours.verdict}. {verdict.ours.evidence}"
+        for verdict in verdicts()
     )

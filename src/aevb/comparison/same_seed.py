@@ -1,4 +1,4 @@
-"""Fresh runs against the published runs of the same seed, of which they should be prefixes."""
+"""Fresh runs against the published runs of the same seed: they should be prefixes of them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ import pandas as pd
 from aevb import data, paths
 from aevb.errors import DamagedFileError
 from aevb.results import curves
+from aevb.results.curves import Curve
 from aevb.training import experiments, names
 
 
@@ -45,7 +46,7 @@ LATE = {
 CHOSEN_BY_SEED = ("step_size", "split")
 
 
-def compared(seed: int = 0) -> pd.DataFrame:
+def checks(seed: int = 0) -> pd.DataFrame:
     """How far fresh local runs are from the published runs of the same seed.
 
     Returns:
@@ -61,28 +62,25 @@ def compared(seed: int = 0) -> pd.DataFrame:
     """
     rows = []
     for run in (run for runs in experiments.RUNS.values() for run in runs(seed)):
-        files = [
-            paths.curve(root, run.study, run.name) for root in (paths.local(), paths.published())
-        ]
-        if not all(file.exists() for file in files):
+        ours = curves.find(run.study, run.name, paths.local())
+        published = curves.find(run.study, run.name)
+        if ours is None or published is None:
             continue
-        (ours, a), (published, b) = (curves.read_both(file) for file in files)
-        first_edition = curves.FIRST_EDITION in b
-        other = curves.other_settings(a["configuration"], b["configuration"])
+        settings = ours.configuration, published.configuration
+        other = curves.other_settings(*settings)
+        first_edition = curves.FIRST_EDITION in published.manifest
         if first_edition and other:
-            other = curves.other_settings(_not_chosen(a), _not_chosen(b))
+            other = curves.other_settings(*map(_not_chosen, settings))
             if not other:
                 continue  # another step size or split: nothing says how near they should be
-        columns = list(published.columns.intersection(ours.columns).drop("samples"))
-        if len(columns) + 1 < min(len(ours.columns), len(published.columns)):
-            raise DamagedFileError(
-                f"{files[0]} has the columns {', '.join(map(str, ours))}, and {files[1]} "
-                f"{', '.join(map(str, published))}: expected that one has all those of the other. "
-                f"Delete the first; {curves.remedy('run', files[0])}"
-            )
-        checks = [LATE[run.dataset]] if first_edition else _checks(a, b, run.dataset)
-        for check in checks:
-            part = ours[ours.samples.between(check.first, check.last)]
+        columns = _shared_columns(ours, published)
+        required = (
+            [LATE[run.dataset]]
+            if first_edition
+            else _required(ours.manifest, published.manifest, run.dataset)
+        )
+        for check in required:
+            part = ours.table[ours.table.samples.between(check.first, check.last)]
             rows.append(
                 {
                     "run": run.name,
@@ -90,7 +88,7 @@ def compared(seed: int = 0) -> pd.DataFrame:
                     "check": check.where,
                     "largest_difference": math.nan
                     if other
-                    else largest_difference(part, published, columns, check.delay),
+                    else largest_difference(part, published.table, columns, check.delay),
                     "tolerance": check.tolerance,
                 }
             )
@@ -98,9 +96,26 @@ def compared(seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _not_chosen(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _shared_columns(ours: Curve, published: Curve) -> list[str]:
+    """The columns of values that both curves have.
+
+    Raises:
+        DamagedFileError: if each has columns that the other lacks.
+    """
+    a, b = ours.table.columns, published.table.columns
+    shared = a.intersection(b)
+    if len(shared) < min(len(a), len(b)):
+        raise DamagedFileError(
+            f"{ours.path} has the columns {', '.join(a)}, and {published.path} {', '.join(b)}: "
+            "expected that one has all those of the other. Delete the first; "
+            + curves.remedy("run", ours.path)
+        )
+    return list(shared.drop("samples"))
+
+
+def _not_chosen(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a seed of the first edition did not choose."""
-    return {k: v for k, v in manifest["configuration"].items() if k not in CHOSEN_BY_SEED}
+    return {k: v for k, v in settings.items() if k not in CHOSEN_BY_SEED}
 
 
 def largest_difference(
@@ -128,9 +143,9 @@ def largest_difference(
     return float(max(distances, default=math.nan))
 
 
-def _checks(a: Mapping[str, Any], b: Mapping[str, Any], dataset: data.Name) -> list[Check]:
+def _required(a: Mapping[str, Any], b: Mapping[str, Any], dataset: data.Name) -> list[Check]:
     """What two curves must pass, by what their manifests say of the machines that made them."""
-    makers = [{**one, **maker} for one in (a, b) for maker in one.get("makers", [{}])]
+    makers = [{**m, **maker} for m in (a, b) for maker in m.get("makers", [{}])]
     hardware = pd.DataFrame([maker["hardware"] for maker in makers])
     torch = {maker["versions"]["torch"] for maker in makers}
     precision = {maker["precision"] for maker in makers}
@@ -145,33 +160,30 @@ def _checks(a: Mapping[str, Any], b: Mapping[str, Any], dataset: data.Name) -> l
     return [LATE[dataset]]
 
 
-def not_the_published(seed: int = 0) -> str:
-    """What to say of fresh runs that are not the published ones; empty if there is none."""
-    said = []
-    for _, one in compared(seed).iterrows():
-        if one.other_settings:
-            run = names.parse(one.run)
-            samples = curves.read(paths.curve(paths.local(), run.study, run.name)).samples.max()
-            files = (
-                paths.checkpoint(run.study, run.name),
-                paths.curve(paths.local(), run.study, run.name),
-            )
+def problems(seed: int = 0) -> str:
+    """How fresh runs differ from the published ones more than they may; empty if none does."""
+    found = []
+    for _, check in checks(seed).iterrows():
+        if check.other_settings:
+            run = names.parse(check.run)
+            file = paths.curve(paths.local(), run.study, run.name)
+            files = (paths.checkpoint(run.study, run.name), file)
             both = " and ".join(str(file.relative_to(paths.root())) for file in files)
-            said.append(
-                f"{one.run}: the local run has other settings than the published one: "
-                f"{one.other_settings}. Delete {both} and repeat "
-                f"`{names.command(run, samples)}`; to keep other settings, give them a "
-                "--study of their own"
+            found.append(
+                f"{run.name}: the local run has other settings than the published one: "
+                f"{check.other_settings}. Delete {both} and repeat "
+                f"`{names.command(run, curves.read(file).samples)}`; to keep other settings, "
+                "give them a --study of their own"
             )
-        elif math.isinf(one.largest_difference):
-            said.append(
-                f"{one.run} has no finite value where the published run of the same seed has one, "
-                "or the reverse: one of them diverged"
+        elif math.isinf(check.largest_difference):
+            found.append(
+                f"{check.run} has no finite value where the published run of the same seed has "
+                "one, or the reverse: one of them diverged"
             )
-        elif one.largest_difference > one.tolerance:
-            said.append(
-                f"{one.run} differs from the published run of the same seed by "
-                f"{one.largest_difference:.4f} nats; expected at most {one.tolerance:g} "
-                f"{one.check}"
+        elif check.largest_difference > check.tolerance:
+            found.append(
+                f"{check.run} differs from the published run of the same seed by "
+                f"{check.largest_difference:.4f} nats; expected at most {check.tolerance:g} "
+                f"{check.check}"
             )
-    return "\n".join(dict.fromkeys(said))  # a run that fails two checks alike is told of once
+    return "\n".join(dict.fromkeys(found))  # a run that fails two checks alike is named once

@@ -2,36 +2,28 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from aevb import paths
 from aevb.errors import DamagedFileError
+from aevb.results.curves import Curve
 
 
-def bibtex(file: Path, manifest: Mapping[str, Any]) -> str:
-    """An entry that cites one curve.
-
-    Args:
-        file: the curve, within the project.
-        manifest: its manifest.
+def bibtex(curve: Curve) -> str:
+    """An entry that cites a published curve.
 
     Raises:
         DamagedFileError: if CITATION.cff has no date of a release.
     """
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    run, curve = manifest["configuration"], f"curve {manifest['name']}"
-    key = f"aevb-reproduction-{run['study']}-{manifest['name']}"
+    sha256, manifest = hashlib.sha256(curve.path.read_bytes()).hexdigest(), curve.manifest
     source = f"commit {manifest['commit']}" if manifest["commit"] else "commit unknown"
     return "\n".join(
         [
-            f"@misc{{{key},",
+            f"@misc{{aevb-reproduction-{curve.study}-{curve.name},",
             "  author = {{The AEVB reproduction developers}},",
-            f"  title  = {{{{Auto-Encoding Variational Bayes, reproduced: {curve}}}}},",
+            f"  title  = {{{{Auto-Encoding Variational Bayes, reproduced: curve {curve.name}}}}},",
             f"  year   = {{{_year_released()}}},",
-            f"  note   = {{File {file.relative_to(paths.root()).as_posix()}, "
-            f"{manifest['samples']:,} training samples,",
+            f"  note   = {{File {curve.path.relative_to(paths.root()).as_posix()}, "
+            f"{curve.samples:,} training samples,",
             f"            SHA-256 {sha256},",
             f"            configuration SHA-256 {manifest['configuration_sha256']},",
             f"            made by version {manifest['versions']['aevb']}, {source}}},",

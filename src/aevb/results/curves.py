@@ -1,4 +1,4 @@
-"""The curve file, ours and the paper's: columns, writing, reading.
+"""Curve files, ours and the paper's: columns, reading, writing.
 
 A curve is a tidy CSV, one row per log point, and a JSON manifest of the same name beside it. Every
 value is in nats per datapoint, higher is better; results/README.md explains each column.
@@ -7,7 +7,8 @@ value is in nats per datapoint, higher is better; results/README.md explains eac
 import json
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pandas as pd
 from aevb import paths
 from aevb.errors import DamagedFileError
 from aevb.files import atomic, reading
+from aevb.results.lines import Line, Numbers
 
 # Our column for each split of a figure as it is drawn, and the paper's column of values.
 COLUMNS = {
@@ -28,7 +30,6 @@ PAPER_COLUMN = {"figure2": "lower_bound", "figure3": "marginal_loglik"}
 # What to do where published results are missing: the package alone does not hold them.
 CHECKOUT = "run this in a checkout of the project, which has them under results/"
 
-
 # What every manifest of a curve has; results/README.md explains these fields and the others.
 FIELDS = {
     "name",
@@ -39,14 +40,178 @@ FIELDS = {
 }
 
 
+@dataclass(frozen=True)
+class Curve:
+    """A curve file. Its manifest is read when it is first asked for.
+
+    Attributes:
+        path: the CSV file.
+        table: one row per log point, in the order of `samples`.
+    """
+
+    path: Path
+    table: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.path.stem
+
+    @property
+    def study(self) -> str:
+        """Folder of the curve."""
+        return self.path.parent.name
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run, as its name has it."""
+        return int(self.name.rpartition("-seed")[2].partition("-step")[0])
+
+    @property
+    def samples(self) -> int:
+        """Samples at the last log point."""
+        return int(self.table.samples.iloc[-1])
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What made the curve.
+
+        Raises:
+            FileNotFoundError: if there is none; names the file and the command that makes it.
+            DamagedFileError: if it cannot be read, or belongs to another curve or another length.
+        """
+        manifest = read_manifest(self.path)
+        told = (manifest["configuration"].get("study"), manifest["name"], manifest["samples"])
+        if told != (self.study, self.name, self.samples):
+            raise DamagedFileError(
+                f"{self.path} ends at {self.samples:,} samples, and by its manifest it is "
+                f"{told[1]} of study {told[0]}, to {told[2]:,}: expected both as `aevb run` wrote "
+                "them. Give the files back their names, or delete them; " + remedy("run", self.path)
+            )
+        return manifest
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """Every setting of the run."""
+        settings: dict[str, Any] = self.manifest["configuration"]
+        return settings
+
+    @property
+    def step_size(self) -> float:
+        """Step size of the run."""
+        return float(self.configuration["step_size"])
+
+    def line(self, column: str) -> Line:
+        """A column of the table."""
+        return Line(self.table.samples.to_numpy(float), self.table[column].to_numpy(float))
+
+    def value_at(self, samples: float, column: str) -> float:
+        """A column at `samples`, linear in log10(samples); NaN outside the curve."""
+        return self.line(column).value_at(samples)
+
+    def mean_running(self, start: Numbers, end: Numbers) -> Any:
+        """The mean of `train_running`, the bound of the minibatches, between numbers of samples.
+
+        Returns:
+            In the shape of `start` and `end`; NaN beyond the curve.
+        """
+        # A row is the mean since the row before. Their sum is linear in samples within each.
+        ends = np.concatenate([[0.0], self.table.samples])
+        sums = np.concatenate([[0.0], np.cumsum(np.diff(ends) * self.table.train_running)])
+        with np.errstate(invalid="ignore"):
+            total = np.interp(end, ends, sums, right=math.nan) - np.interp(start, ends, sums)
+        return total / (np.asarray(end) - start)
+
+    def running_train(self, window: float) -> Line:
+        """The train curve as a log with a point every `window` samples has it.
+
+        At each log point of ours the mean minibatch bound of the last `window` samples; the mean
+        since the start where there are fewer.
+        """
+        samples = self.table.samples.to_numpy(float)
+        return Line(samples, self.mean_running(np.maximum(samples - window, 0), samples))
+
+
+def read(source: Path) -> Curve:
+    """Read a curve, whose rows were written in the order of `samples`.
+
+    Raises:
+        FileNotFoundError: naming the file and the command that makes it.
+        DamagedFileError: the same, where it cannot be read.
+    """
+    if not source.exists():
+        raise FileNotFoundError(f"no curve at {source}: {remedy('run', source)}")
+    with reading(source, f"delete it; {remedy('run', source)}"):
+        table = pd.read_csv(source)
+        if "samples" not in table or table.empty or len(table.columns) < 2:
+            raise ValueError("expected a column samples, one of values, and a row")
+        if words := table.columns.difference(table.select_dtypes("number").columns).to_list():
+            raise ValueError(f"not only numbers in {', '.join(words)}")
+        if not (table.samples.is_monotonic_increasing and table.samples.is_unique):
+            raise ValueError("samples do not rise from row to row")
+        return Curve(source, table)
+
+
+def find(study: str, name: str, results: Path | None = None) -> Curve | None:
+    """The curve of a run, if there is one; published, or below `results`."""
+    file = paths.curve(results or paths.published(), study, name)
+    return read(file) if file.exists() else None
+
+
+def published(study: str, name: str) -> Curve:
+    """The published curve of a run.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    return read(paths.curve(paths.published(), study, name))
+
+
+def seeds(study: str, name: str, results: Path | None = None) -> list[Curve]:
+    """The curves of a run with every seed that is there, in their order.
+
+    Args:
+        study: folder of the curves.
+        name: of the run with any seed.
+        results: `paths.published()`, which is the default, or `paths.local()`.
+    """
+    stem = name.rpartition("-seed")[0] + "-seed"
+    files = paths.curves(results or paths.published(), study).glob(f"{stem}*.csv")
+    found = [read(file) for file in files if file.stem.removeprefix(stem).isdecimal()]
+    return sorted(found, key=lambda curve: curve.seed)
+
+
+def in_study(study: str, results: Path | None = None) -> list[Curve]:
+    """All curves of a study; `*` stands for any study."""
+    folder = paths.curves(results or paths.published(), study)
+    return [read(file) for file in sorted(folder.parent.glob(f"{study}/*.csv"))]
+
+
+def read_manifest(source: Path) -> dict[str, Any]:
+    """Read the manifest beside the curve file `source`.
+
+    Raises:
+        FileNotFoundError: naming the file and the command that makes it.
+        DamagedFileError: the same, where it cannot be read.
+    """
+    file = source.with_suffix(".json")
+    if not file.exists():
+        raise FileNotFoundError(f"no manifest at {file}: {remedy('run', source)}")
+    with reading(file, f"delete it; {remedy('run', source)}"):
+        manifest: dict[str, Any] = json.loads(file.read_text())
+        if missing := FIELDS.difference(manifest):
+            raise ValueError(f"no {', '.join(sorted(missing))}")
+        return manifest | {"configuration": configuration(manifest)}
+
+
 def as_text(rows: Sequence[dict[str, float]]) -> str:
-    """A curve as its file has it."""
+    """The content of a curve's file."""
     text: str = pd.DataFrame(rows).to_csv(index=False, float_format="%.7g", lineterminator="\n")
     return text
 
 
 def write(target: Path, rows: Sequence[dict[str, float]], manifest: dict[str, Any]) -> None:
-    """Write a curve and its manifest, each whole or not at all."""
+    """Write a curve and its manifest, each atomically."""
     with atomic(target) as temporary:
         temporary.write_text(as_text(rows))
     write_manifest(target, manifest)
@@ -56,26 +221,6 @@ def write_manifest(target: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest beside the curve file `target`."""
     with atomic(target.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(manifest, indent=2) + "\n")
-
-
-def read(source: Path) -> pd.DataFrame:
-    """Read a curve, whose rows were written in the order of `samples`.
-
-    Raises:
-        FileNotFoundError: naming the file and what gives it.
-        DamagedFileError: the same, where it cannot be read.
-    """
-    if not source.exists():
-        raise FileNotFoundError(f"no curve at {source}: {remedy('run', source)}")
-    with reading(source, f"delete it; {remedy('run', source)}"):
-        curve = pd.read_csv(source)
-        if "samples" not in curve or curve.empty or len(curve.columns) < 2:
-            raise ValueError("expected a column samples, one of values, and a row")
-        if words := curve.columns.difference(curve.select_dtypes("number").columns).to_list():
-            raise ValueError(f"not only numbers in {', '.join(words)}")
-        if not (curve.samples.is_monotonic_increasing and curve.samples.is_unique):
-            raise ValueError("samples do not rise from row to row")
-        return curve
 
 
 def remedy(verb: str, source: Path) -> str:
@@ -92,22 +237,25 @@ def other_settings(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} is {a}, not {b}" for key, (a, b) in pairs.items() if a != b)
 
 
-def read_manifest(source: Path) -> dict[str, Any]:
-    """Read the manifest beside the curve file `source`.
+def paper_figure(name: str) -> pd.DataFrame:
+    """`figure2` or `figure3` of the paper as numbers; results/paper/README.md has the columns.
 
     Raises:
-        FileNotFoundError: naming the file and what gives it.
-        DamagedFileError: the same, where it cannot be read.
+        FileNotFoundError: outside a checkout of the project.
     """
-    file = source.with_suffix(".json")
-    if not file.exists():
-        raise FileNotFoundError(f"no manifest at {file}: {remedy('run', source)}")
-    with reading(file, f"delete it; {remedy('run', source)}"):
-        manifest: dict[str, Any] = json.loads(file.read_text())
-        if missing := FIELDS.difference(manifest):
-            raise ValueError(f"no {', '.join(sorted(missing))}")
-        return manifest | {"configuration": configuration(manifest)}
+    source = paths.paper() / f"{name}.csv"
+    if not source.exists():
+        raise FileNotFoundError(f"no curves of the paper at {source}: {CHECKOUT}")
+    return _read_constant(source).copy()
 
+
+@cache
+def _read_constant(source: Path) -> pd.DataFrame:
+    """Read a file that never changes and is asked for hundreds of times."""
+    return pd.read_csv(source)
+
+
+# ------------------------------------ the first edition; delete this with the last of its curves
 
 # What tells a manifest of the first edition, whose runs chose their step sizes themselves.
 FIRST_EDITION = "step_size_selection"
@@ -122,70 +270,3 @@ def configuration(manifest: Mapping[str, Any]) -> dict[str, Any]:
     gone = ("step_sizes", "selection_window")
     step_size = manifest[FIRST_EDITION]["step_size"]
     return {k: v for k, v in then.items() if k not in gone} | {"step_size": step_size, "split": 0}
-
-
-def read_both(source: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read a curve and its manifest, which must be of each other.
-
-    Raises:
-        FileNotFoundError: naming the file and what gives it.
-        DamagedFileError: if one cannot be read, or the manifest is of another curve or of another
-            length of this one.
-    """
-    curve, manifest = read(source), read_manifest(source)
-    samples, study = curve.samples.iloc[-1], source.parent.name
-    says = (manifest["configuration"].get("study"), manifest["name"], manifest["samples"])
-    if says != (study, source.stem, samples):
-        raise DamagedFileError(
-            f"{source} ends at {samples:,} samples, and by its manifest it is {says[1]} of study "
-            f"{says[0]}, to {says[2]:,}: expected both as `aevb run` wrote them. Give the files "
-            f"back their names, or delete them; {remedy('run', source)}"
-        )
-    return curve, manifest
-
-
-def step_size(source: Path) -> float:
-    """The step size of the run of the curve file `source`."""
-    return float(read_manifest(source)["configuration"]["step_size"])
-
-
-def paper_figure(name: str) -> pd.DataFrame:
-    """`figure2` or `figure3` of the paper as numbers; results/paper/README.md has the columns.
-
-    Raises:
-        FileNotFoundError: outside a checkout of the project.
-    """
-    source = paths.paper() / f"{name}.csv"
-    if not source.exists():
-        raise FileNotFoundError(f"no curves of the paper at {source}: {CHECKOUT}")
-    return _never_changing(source).copy()
-
-
-@cache
-def _never_changing(source: Path) -> pd.DataFrame:
-    """A file that a table of comparisons asks for hundreds of times."""
-    return pd.read_csv(source)
-
-
-def value_at(samples: float, curve: pd.DataFrame, column: str, *, leap: float = math.inf) -> float:
-    """A curve's value at `samples`, linear in log10(samples).
-
-    Args:
-        samples: where.
-        curve: in the order of `samples`.
-        column: of the values.
-        leap: NaN where the curve goes by more than this from the point at or before to the next,
-            and these are further apart than by a factor of 3 in samples.
-
-    Returns:
-        The value; NaN outside the curve.
-    """
-    if curve.empty:
-        return math.nan
-    x, y = curve["samples"].to_numpy(), curve[column].to_numpy()
-    after = int(np.searchsorted(x, samples, side="right"))
-    if 0 < after < len(x):
-        leaps = abs(y[after] - y[after - 1]) > leap
-        if leaps and x[after] > 3 * x[after - 1]:
-            return math.nan
-    return float(np.interp(np.log10(samples), np.log10(x), y, left=math.nan, right=math.nan))

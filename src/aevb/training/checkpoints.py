@@ -96,7 +96,7 @@ def length_of_curve(run: Run, checkpoint: dict[str, Any] | None, end: int, datas
     file, samples, manifest = paths.curve(paths.local(), run.study, run.name), 0, dict[str, Any]()
     with nullcontext() if checkpoint is None else suppress(DamagedFileError):
         if file.exists():
-            samples = int(curves.read(file).samples.iloc[-1])
+            samples = curves.read(file).samples
             if file.with_suffix(".json").exists():
                 manifest = curves.read_manifest(file)
                 samples = max(samples, manifest["samples"])

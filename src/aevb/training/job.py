@@ -14,10 +14,11 @@ from aevb.learners import backprop
 from aevb.model.networks import initialised
 from aevb.model.randomness import generator
 from aevb.results import curves, models, provenance
-from aevb.training import checkpoints, evaluation
+from aevb.results.curves import Curve
+from aevb.training import checkpoints, evaluation, loop
 from aevb.training.experiments import budget_of, end_of
 from aevb.training.log_points import last_log_point
-from aevb.training.loop import Diverged, Row, State, Training, train
+from aevb.training.loop import Diverged, Row, State, Training
 from aevb.training.names import command
 from aevb.training.run import Run
 
@@ -177,7 +178,7 @@ class Job:
         with checkpoints.locked(self.run):
             self._resume(end)
             try:
-                train(
+                loop.train(
                     self.training,
                     samples,
                     lambda training: evaluate(training, self.run, self.dataset),
@@ -245,6 +246,25 @@ class Job:
         }
 
 
+def train(run: Run, samples: str | float, dataset: Dataset | None = None) -> Curve:
+    """Train a run and return its curve, which lies under results/local with its manifest.
+
+        >>> run = aevb.figure2_run("mnist", nz=20, algorithm="aevb")
+        >>> aevb.train(run, 1e5).table.tail()
+
+    Args:
+        run: what to train.
+        samples: where to stop, from the run's beginning; a longer run continues a shorter one.
+        dataset: as loaded; loaded here if not given.
+
+    Raises:
+        ConfigurationError, Diverged: see `Job`.
+    """
+    job = Job(run, dataset)
+    job.train(samples)
+    return curves.read(job.curve)
+
+
 def export(run: Run) -> Path:
     """Write the model of a run's checkpoint, in half precision, under results/local/models.
 
@@ -258,7 +278,7 @@ def export(run: Run) -> Path:
     """
     checkpoint, curve = checkpoints.load(run), paths.curve(paths.local(), run.study, run.name)
     if checkpoint is None:
-        stands = int(curves.read(curve).samples.iloc[-1]) if curve.exists() else 0
+        stands = curves.read(curve).samples if curve.exists() else 0
         makes = command(run, max(stands, 100_000))
         raise FileNotFoundError(f"{run.name} has no checkpoint here; `{makes}` makes it")
     target = paths.model(paths.local(), run.study, run.name)

@@ -33,11 +33,12 @@ def scores(results: Path, run: Run) -> dict[float, float | None]:
     end = experiments.end_of(run, experiments.selection_samples(run))
     for candidate in experiments.candidates(run):
         file = paths.curve(results, candidate.study, candidate.name)
-        curve, manifest = curves.read_both(file)
-        row = curve[curve.samples == end]
-        if row.empty and not manifest.get("diverged"):
+        curve = curves.read(file)
+        diverged = curve.manifest.get("diverged")
+        row = curve.table[curve.table.samples == end]
+        if row.empty and not diverged:
             raise ConfigurationError(
-                f"{file} ends at {curve.samples.iloc[-1]:,} samples; expected {end:,}: continue "
+                f"{file} ends at {curve.samples:,} samples; expected {end:,}: continue "
                 f"it with `{names.command(candidate, end)}`"
             )
         value = math.nan if row.empty else float(row.train_running.iloc[0])

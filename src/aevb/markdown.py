@@ -1,4 +1,4 @@
-"""What the pages of the book share: the library's own code, and tables, as Markdown."""
+"""The library's code, and tables, as Markdown: for the pages of the book."""
 
 import inspect
 import textwrap
@@ -10,11 +10,11 @@ import pandas as pd
 
 def source(*objects: Any) -> str:
     """The code of functions, methods or classes as it runs here, dedented, as one block."""
-    code = "\n\n".join(textwrap.dedent(inspect.getsource(one)) for one in objects)
-    return f"```python\n{code}```"
+    blocks = "\n\n".join(textwrap.dedent(inspect.getsource(code)) for code in objects)
+    return f"```python\n{blocks}```"
 
 
-def markdown(rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> str:
+def table(rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> str:
     """A table of rows that have the same keys, or of a data frame without its index.
 
     Raises:

@@ -1,7 +1,7 @@
-"""The final models of Figure 3 under other readings than those of its curves.
+"""The final models of Figure 3, estimated again by other estimators than those of its curves.
 
-A curve holds numbers, not the samples behind them, so whoever asks what another estimator would
-have said has to read the models again. The answers take minutes and are kept as a table.
+A curve holds numbers, not the samples behind them. So another estimate needs the model. This takes
+minutes, and the result is kept as a table.
 """
 
 import hashlib
@@ -30,8 +30,8 @@ CHAINS = 4
 DRAWS = 50
 
 
-def of(decoder: Decoder, images: Tensor, purpose: str) -> dict[str, float]:
-    """Mean log p(x) of images in several readings, from four HMC chains for each.
+def estimate(decoder: Decoder, images: Tensor, purpose: str) -> dict[str, float]:
+    """Mean log p(x) of images by several estimators, from four HMC chains for each image.
 
     Args:
         decoder: p(x|z).
@@ -70,10 +70,10 @@ def final_models() -> list[Path]:
 
 
 def write() -> Path:
-    """Read every published model of Figure 3 on the first 1000 training and test images.
+    """Estimate every published model of Figure 3 on the first 1000 training and test images.
 
     Returns:
-        The table: a row per `run` and `split`, with the columns of `of`; a manifest is beside it.
+        The table: a row per `run` and `split`, with what `estimate` returns; a manifest beside it.
 
     Raises:
         FileNotFoundError: if there is no model.
@@ -88,7 +88,7 @@ def write() -> Path:
         model, manifest = models.read(file)
         decoder = model.requires_grad_(False).decoder
         for split, images in {"train": mnist.train, "test": mnist.test}.items():
-            values = of(decoder, images[:1000], f"{file.stem} {split}")
+            values = estimate(decoder, images[:1000], f"{file.stem} {split}")
             rows.append({"run": file.stem, "split": split, "samples": manifest["samples"]} | values)
     about = {
         "command": "aevb readings",
@@ -98,8 +98,8 @@ def write() -> Path:
         "data_sha256": mnist.checksums,
         "unit": "nats per datapoint",
     }
-    curves.write(paths.readings(), rows, about)
-    return paths.readings()
+    curves.write(paths.reestimates(), rows, about)
+    return paths.reestimates()
 
 
 def read() -> pd.DataFrame:
@@ -109,10 +109,10 @@ def read() -> pd.DataFrame:
         FileNotFoundError: outside a checkout of the project.
         DamagedFileError: if it cannot be read.
     """
-    file = paths.readings()
+    file = paths.reestimates()
     if not file.exists():
         raise FileNotFoundError(
-            f"no readings at {file}: {curves.CHECKOUT}; there `aevb readings` makes it again"
+            f"no estimates at {file}: {curves.CHECKOUT}; there `aevb readings` makes it again"
         )
     with reading(file, "`aevb readings` makes it again"):
         return pd.read_csv(file)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from published import publish, write_curve
+from published import change, publish
 
 from aevb import paths
 from aevb.comparison import claims
@@ -27,28 +27,32 @@ def publish_every_pair(aevb: dict[float, float], wake_sleep: dict[float, float])
                 publish(run, values)
 
 
+def table(study: str, name: str) -> pd.DataFrame:
+    return curves.published(study, name).table
+
+
 def ours() -> list[claims.Finding]:
     return [verdict.ours for verdict in claims.verdicts()]
 
 
 def test_short_curves_decide_nothing(project: Path) -> None:
-    assert [(one.holds, one.so_far) for one in ours()] == [(None, None)] * 6
+    assert [(finding.holds, finding.so_far) for finding in ours()] == [(None, None)] * 6
     publish_every_pair({1e5: -300, 1e6: -110}, {1e5: -300, 1e6: -120})
     found = ours()
-    assert [one.holds for one in found] == [None] * 6
-    assert [one.so_far for one in found] == [True, True, True, None, None, None]
-    assert found[0].verdict == "not decided yet; so far it holds"
+    assert [finding.holds for finding in found] == [None] * 6
+    assert [finding.so_far for finding in found] == [True, True, True, None, None, None]
+    assert "not decided" in found[0].verdict
     assert "9 of 9 panels, of which 0 are read at the edge" in found[0].evidence
 
 
 def test_curves_to_the_edge_decide_and_one_panel_is_enough_to_refute(project: Path) -> None:
     publish_every_pair({1e5: -300, 1e6: -110, 6e8: -100}, {1e5: -300, 6e8: -120})
-    assert [one.holds for one in ours()[:4]] == [True, True, True, True]
+    assert [finding.holds for finding in ours()[:4]] == [True, True, True, True]
     # The end of wake-sleep is enough for the speed, if AEVB has reached it, but not for the height.
     publish(pair("mnist", 3)[0], {1e5: -300, 1e6: -110})
-    assert [one.holds for one in ours()[:2]] == [None, True]
+    assert [finding.holds for finding in ours()[:2]] == [None, True]
     publish(pair("mnist", 5)[0], {1e5: -300, 6e8: -200})
-    assert [one.holds for one in ours()[:2]] == [False, False]
+    assert [finding.holds for finding in ours()[:2]] == [False, False]
 
 
 def test_more_latent_variables_overfit_if_their_test_bound_is_lower(project: Path) -> None:
@@ -60,17 +64,12 @@ def test_more_latent_variables_overfit_if_their_test_bound_is_lower(project: Pat
 
 
 def test_train_is_held_against_the_images_of_the_papers_test_curve(project: Path) -> None:
+    found = {nz: publish(pair("mnist", nz)[0], {1e5: -100, 1e6: -100}) for nz in (20, 200)}
     for nz, gap in ((20, 1.0), (200, 2.0)):
-        rows = [
-            {"samples": s, "train_running": -100.0, "test": -90.0, "validation": -100.0 - gap}
-            for s in (1e5, 1e6)
-        ]
-        file = paths.curve(paths.published(), "figure2", pair("mnist", nz)[0].name)
-        write_curve(file, rows)
-    assert "train minus validation is +2.0 and +1.0 nats with 200 and 20, the" in ours()[2].evidence
+        change(found[nz], test=-90.0, validation=-100.0 - gap)
+    assert "train minus validation is +2.0 and +1.0 nats with 200 and 20" in ours()[2].evidence
     for nz in (20, 200):
-        file = paths.curve(paths.published(), "figure2", pair("mnist", nz)[0].name)
-        curves.read(file).drop(columns="validation").to_csv(file, index=False)
+        change(found[nz], validation=None)
     assert "train minus validation is – and – nats with 200 and 20" in ours()[2].evidence
 
 
@@ -129,20 +128,17 @@ def test_verdicts_on_our_curves() -> None:
     ahead, sooner, to_edge = [], [], []
     for dataset, latents in experiments.NZ.items():
         for nz in latents:
-            own = [
-                curves.read(paths.curve(paths.published(), "figure2", r.name))
-                for r in pair(dataset, nz)
-            ]
+            aevb, sleep = (table("figure2", run.name) for run in pair(dataset, nz))
             edge = experiments.PAPER_BUDGET[dataset]
-            both = own[0].merge(own[1], on="samples", suffixes=("", "_other"))
-            last = both[both.samples <= edge].iloc[-1]
+            common = aevb.merge(sleep, on="samples", suffixes=("", "_other"))
+            last = common[common.samples <= edge].iloc[-1]
             ahead.append(
                 last.train_running > last.train_running_other and last.test > last.test_other
             )
-            level = own[1][own[1].samples <= edge].test.iloc[-1]
-            needs = [curve[curve.test >= level].samples.min() for curve in own]
+            level = sleep[sleep.samples <= edge].test.iloc[-1]
+            needs = [curve[curve.test >= level].samples.min() for curve in (aevb, sleep)]
             sooner.append(needs[0] < needs[1])
-            to_edge.append(own[1].samples.max() >= edge)
+            to_edge.append(sleep.samples.max() >= edge)
     found = ours()
     above = found[0]
     assert f"ahead on train and test in {sum(ahead)} of {len(ahead)} panels" in above.evidence
@@ -151,35 +147,23 @@ def test_verdicts_on_our_curves() -> None:
     assert f"needs fewer in {sum(sooner)} of {len(sooner)} panels" in faster.evidence
     assert f"to the edge of the axis in {sum(to_edge)} of them" in faster.evidence
     assert (faster.so_far, faster.holds) == (all(sooner), all(sooner) if all(to_edge) else None)
-    few, many = (
-        curves.read(paths.curve(paths.published(), "figure2", pair("mnist", nz)[0].name))
-        for nz in (20, 200)
-    )
-    both = few.merge(many, on="samples")
-    last = both[both.samples <= experiments.PAPER_BUDGET["mnist"]].iloc[-1]
+    few, many = (table("figure2", pair("mnist", nz)[0].name) for nz in (20, 200))
+    common = few.merge(many, on="samples")
+    last = common[common.samples <= experiments.PAPER_BUDGET["mnist"]].iloc[-1]
     gain = last.test_y - last.test_x
     assert found[2].so_far is bool(gain > -1)
     assert f"minus that with 20 is {gain:+.1f} nats".replace("-", "−") in found[2].evidence
     beyond = [
-        max(
-            map(
-                curves.read,
-                paths.curves(paths.published(), "figure2").glob(f"freyface-nz{nz}-aevb-*.csv"),
-            ),
-            key=lambda curve: curve.samples.max(),
-        )
+        max(curves.seeds("figure2", f"freyface-nz{nz}-aevb-seed0"), key=lambda c: c.samples)
         for nz in experiments.NZ["freyface"]
     ]
     stays = [
-        curve.test.iloc[-1] > 0.98 * curve.test.max()
+        curve.table.test.iloc[-1] > 0.98 * curve.table.test.max()
         for curve in beyond
-        if curve.samples.max() >= 1.2e8
+        if curve.samples >= 1.2e8
     ]
     assert found[3].so_far is (all(stays) if stays else None)
-    ends = {
-        run.name: curves.read(paths.curve(paths.published(), "figure3", run.name)).iloc[-1]
-        for run in experiments.figure3()
-    }
+    ends = {run.name: table("figure3", run.name).iloc[-1] for run in experiments.figure3()}
     assert found[4].holds is all(
         ends[f"n{n}-aevb-seed0"][split] > ends[f"n{n}-wake-sleep-seed0"][split]
         for n in experiments.N_TRAIN
@@ -192,8 +176,7 @@ def test_verdicts_on_our_curves() -> None:
 def test_ahead_on_one_split_alone_is_not_ahead(project: Path) -> None:
     publish_every_pair({1e5: -300, 6e8: -100}, {1e5: -300, 6e8: -120})
     assert ours()[0].holds is True
-    file = paths.curve(paths.published(), "figure2", pair("mnist", 3)[0].name)
-    curves.read(file).assign(train_running=-200.0).to_csv(file, index=False)
+    change(curves.published("figure2", pair("mnist", 3)[0].name), train_running=-200.0)
     assert ours()[0].holds is False
 
 

@@ -3,16 +3,15 @@
 import math
 import re
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from published import MANIFEST, RUN, publish, put, write_curve
+from published import MANIFEST, RUN, change, publish, put, straight
 
 from aevb import cli, paths
-from aevb.comparison import compare, same_seed
+from aevb.comparison import report, same_seed
 from aevb.errors import DamagedFileError
 from aevb.results import curves
 from aevb.training import experiments
@@ -49,9 +48,9 @@ def test_no_number_beside_a_number_is_an_infinite_difference(wrong: float) -> No
 
 
 def test_a_fresh_run_is_compared_with_the_published_one(project: Path) -> None:
-    put(paths.published(), 10**7)
-    put(paths.local(), 10**6)
-    (row,) = same_seed.compared().to_dict("records")
+    put(paths.published(), RUN, straight(10**7))
+    put(paths.local(), RUN, straight(10**6))
+    (row,) = same_seed.checks().to_dict("records")
     assert row == {
         "run": RUN.name,
         "other_settings": "",
@@ -59,39 +58,43 @@ def test_a_fresh_run_is_compared_with_the_published_one(project: Path) -> None:
         "largest_difference": 0.0,
         "tolerance": 0.01,
     }
-    assert same_seed.not_the_published() == ""
-    put(paths.local(), 10**6, shift=0.6, hardware={"device": "cuda"})
-    (other,) = same_seed.compared().to_dict("records")
+    assert same_seed.problems() == ""
+    put(paths.local(), RUN, straight(10**6, 0.6), hardware={"device": "cuda"})
+    (other,) = same_seed.checks().to_dict("records")
     late = same_seed.LATE["mnist"]
     assert other == row | {
         "check": late.where,
         "largest_difference": pytest.approx(0.6),
         "tolerance": 10.0,
     }
-    assert same_seed.not_the_published() == ""
-    assert "0.6000 nats in mnist-nz20-aevb-seed0, of 1 runs; allowed 10" in compare.report("1e6")
-    put(paths.local(), 10**4, hardware={"device": "cuda"})
-    assert "1 of 1 local runs were not compared" in compare.report("1e4")
+    assert same_seed.problems() == ""
+    assert "0.6000 nats in mnist-nz20-aevb-seed0, of 1 runs; allowed 10" in report.at_budget("1e6")
+    put(paths.local(), RUN, straight(10**4), hardware={"device": "cuda"})
+    assert "1 of 1 local runs were not compared" in report.at_budget("1e4")
 
 
 def test_on_another_processor_the_first_rows_tell_other_runs(project: Path) -> None:
-    put(paths.published(), 10**7)
-    other = partial(put, paths.local(), 10**6, hardware={"device": "cpu", "name": "another"})
-    other(shift=0.4)
+    put(paths.published(), RUN, straight(10**7))
+
+    def other(shift: float, **manifest: object) -> None:
+        hardware = {"device": "cpu", "name": "another"}
+        put(paths.local(), RUN, straight(10**6, shift), **{"hardware": hardware} | manifest)
+
+    other(0.4)
     checks = [same_seed.EARLY["mnist"], same_seed.LATE["mnist"]]
-    assert list(same_seed.compared().check) == [check.where for check in checks]
-    assert same_seed.not_the_published() == ""
-    said = compare.report("1e6")
-    assert "processor: 0.4000 nats in mnist-nz20-aevb-seed0, of 1 runs; allowed 0.5" in said
-    assert "on another machine: 0.4000 nats in mnist-nz20-aevb-seed0, of 1 runs; allowed 10" in said
-    other(shift=0.6)
-    assert "at most 0.5 up to 15,000 samples, on another processor" in same_seed.not_the_published()
+    assert list(same_seed.checks().check) == [check.where for check in checks]
+    assert same_seed.problems() == ""
+    told = report.at_budget("1e6")
+    for check in checks:
+        assert f"{check.where}: 0.4000 nats in {RUN.name}, of 1 runs; allowed" in told
+    other(0.6)
+    assert "at most 0.5 up to 15,000 samples, on another processor" in same_seed.problems()
     # Not where rounding is not all that differs.
-    other(shift=0.6, versions={"torch": "2+cu"})
-    assert same_seed.not_the_published() != ""
+    other(0.6, versions={"torch": "2+cu"})
+    assert same_seed.problems() != ""
     for settings in ({"versions": {"torch": "3"}}, {"precision": "float32, bfloat16"}):
-        other(shift=0.6, **settings)
-        assert same_seed.not_the_published() == ""
+        other(0.6, **settings)
+        assert same_seed.problems() == ""
 
 
 @pytest.mark.parametrize(
@@ -109,9 +112,9 @@ def test_on_another_processor_the_first_rows_tell_other_runs(project: Path) -> N
 def test_the_same_kind_of_machine_made_all_of_both(
     project: Path, ours: dict[str, Any], same: bool
 ) -> None:
-    put(paths.published(), 10**6)
-    put(paths.local(), 10**6, **ours)
-    assert (list(same_seed.compared().tolerance) == [0.01]) == same
+    put(paths.published(), RUN, straight(10**6))
+    put(paths.local(), RUN, straight(10**6), **ours)
+    assert (list(same_seed.checks().tolerance) == [0.01]) == same
 
 
 def test_on_another_machine_a_run_may_be_early_or_late(project: Path) -> None:
@@ -123,67 +126,58 @@ def test_on_another_machine_a_run_may_be_early_or_late(project: Path) -> None:
         1.585e5: -100,
     }
     publish(RUN, curve)
-    rows = [
-        {"samples": s, **dict.fromkeys(("train_running", "train", "test"), value)}
-        for s, value in zip(curve, [-300, -300, -300, -250, -200], strict=True)
-    ]
-    local = paths.curve(paths.local(), "figure2", RUN.name)
-    write_curve(local, rows, hardware={"device": "cuda"})
-    assert same_seed.not_the_published() == ""
-    write_curve(local, rows)
-    assert (
-        "by 100.0000 nats; expected at most 0.01 on the same kind" in same_seed.not_the_published()
-    )
+    late = dict(zip(curve, [-300, -300, -300, -250, -200], strict=True))
+    put(paths.local(), RUN, late, hardware={"device": "cuda"})
+    assert same_seed.problems() == ""
+    put(paths.local(), RUN, late)
+    assert "by 100.0000 nats; expected at most 0.01 on the same kind" in same_seed.problems()
 
 
 def test_a_damaged_local_curve_is_not_passed_over(project: Path) -> None:
-    put(paths.published(), 10**6)
-    put(paths.local(), 10**6)
-    file = paths.curve(paths.local(), RUN.study, RUN.name)
+    put(paths.published(), RUN, straight(10**6))
+    file = put(paths.local(), RUN, straight(10**6)).path
     whole = file.read_text()
     file.write_text("".join(whole.splitlines(keepends=True)[:-1]))
     with pytest.raises(DamagedFileError, match=r"ends at 100,000 samples, .* to 1,000,000"):
-        same_seed.not_the_published()
+        same_seed.problems()
     file.write_text(whole.replace("train_running", "foo"))
     with pytest.raises(
         DamagedFileError, match=r"foo.*expected that one has all those of the other"
     ):
-        same_seed.not_the_published()
+        same_seed.problems()
 
 
 def test_a_curve_with_fewer_columns_is_compared_in_those(project: Path) -> None:
-    put(paths.published(), 10**6)
-    put(paths.local(), 10**6, shift=1.0)
-    file = paths.curve(paths.local(), RUN.study, RUN.name)
-    curves.read(file).drop(columns="validation").to_csv(file, index=False)
-    assert "by 1.0000 nats" in same_seed.not_the_published()
+    put(paths.published(), RUN, straight(10**6))
+    change(put(paths.local(), RUN, straight(10**6, 1.0)), validation=None)
+    assert "by 1.0000 nats" in same_seed.problems()
 
 
 def test_a_fresh_run_with_other_settings_is_not_compared(project: Path) -> None:
-    put(paths.published(), 10**7)
-    put(paths.local(), 10**6, shift=0.5, configuration={**MANIFEST["configuration"], "prior": 0.0})
-    assert same_seed.compared().largest_difference.isna().all()
-    assert "against the published runs" not in compare.report("1e6")
+    put(paths.published(), RUN, straight(10**7))
+    other = RUN.configuration | {"prior": 0.0}
+    put(paths.local(), RUN, straight(10**6, 0.5), configuration=other)
+    assert same_seed.checks().largest_difference.isna().all()
+    assert "against the published runs" not in report.at_budget("1e6")
     with pytest.raises(SystemExit) as stopped:
         cli.compare("1e6")
-    said = str(stopped.value)
-    assert f"{RUN.name}: the local run has other settings" in said
-    assert "prior is 0.0, not 1.0. " in said
-    assert (
-        f"Delete results/local/checkpoints/figure2/{RUN.name}.pt and results/local/curves/figure2/"
-        in said
-    )
-    assert f"`aevb run {RUN.name} --budget 1000000`" in said
-    for setting, then in (("step_size", 0.01), ("split", 0)):
-        of_both = {**MANIFEST["configuration"], setting: then}
-        put(paths.published(), 10**7, configuration=of_both)
-        put(paths.local(), 10**6, configuration={**of_both, setting: 3})
-        assert f"{setting} is 3, not {then}. " in same_seed.not_the_published()
-        assert same_seed.compared().largest_difference.isna().all()
+    told = str(stopped.value)
+    for part in (
+        f"{RUN.name}: ",
+        "prior is 0.0, not 1.0",
+        f"results/local/checkpoints/figure2/{RUN.name}.pt",
+        f"results/local/curves/figure2/{RUN.name}.csv",
+        f"`aevb run {RUN.name} --budget 1000000`",
+    ):
+        assert part in told
+    for setting, then in (("step_size", 0.02), ("split", 0)):
+        put(paths.local(), RUN, straight(10**6), configuration=RUN.configuration | {setting: 3})
+        assert f"{setting} is 3, not {then}" in same_seed.problems()
+        assert same_seed.checks().largest_difference.isna().all()
 
 
 @pytest.mark.parametrize(
-    ("device", "shift", "said"),
+    ("device", "shift", "told"),
     [
         ("cpu", 0.02, "differs from the published run of the same seed by 0.02"),
         ("cuda", 11.0, "differs from the published run of the same seed by 11.0"),
@@ -192,36 +186,37 @@ def test_a_fresh_run_with_other_settings_is_not_compared(project: Path) -> None:
     ],
 )
 def test_a_fresh_run_that_is_not_the_published_one_fails(
-    project: Path, device: str, shift: float, said: str
+    project: Path, device: str, shift: float, told: str
 ) -> None:
-    put(paths.published(), 10**7)
-    put(paths.local(), 10**6, shift=shift, hardware={"device": device})
+    put(paths.published(), RUN, straight(10**7))
+    put(paths.local(), RUN, straight(10**6, shift), hardware={"device": device})
     # Another that is as published must not hide it.
     for root in (paths.published(), paths.local()):
-        put(root, 10**6, run=experiments.figure2_run("mnist", 200, "wake-sleep"))
-    with pytest.raises(SystemExit, match=said) as stopped:
+        put(root, experiments.figure2_run("mnist", 200, "wake-sleep"), straight(10**6))
+    with pytest.raises(SystemExit, match=told) as stopped:
         cli.compare("1e6")
     assert str(stopped.value).startswith(f"aevb: {RUN.name} ")
-    assert f" nats in {RUN.name}, of " in compare.report("1e6")
+    assert f" nats in {RUN.name}, of " in report.at_budget("1e6")
 
 
 def test_the_first_rows_tell_apart_what_is_not_the_same_run() -> None:
     """The tolerance on another processor, held to all published curves that have a counterpart."""
-    published = paths.published() / "curves"
     columns = ["train_running", "train", "test"]
     same: dict[str, float] = {}
     other: dict[str, float] = {}
+    published = curves.in_study("*")
     for run in experiments.figure2():
-        ours = curves.read(paths.curve(paths.published(), "figure2", run.name))
-        check = same_seed.EARLY[run.dataset]
-        for file in published.glob(f"*/{run.name[:-1]}*.csv"):
-            study, name = file.parent.name, file.stem
-            if (study == "figure2") == (name == run.name):  # itself, or two things differ
+        ours, check = curves.published(run.study, run.name), same_seed.EARLY[run.dataset]
+        for curve in published:
+            # Itself is left out, and what differs in two things.
+            if (curve.study == run.study) == (curve.name == run.name) or not re.fullmatch(
+                run.name[:-1] + r"\d+", curve.name
+            ):
                 continue
-            theirs = curves.read(file)
-            theirs = theirs[theirs.samples <= check.last]
-            apart = same_seed.largest_difference(theirs, ours, columns) / check.tolerance
-            (same if study in ("float32", "test-points") else other)[f"{study}/{name}"] = apart
+            rows = curve.table[curve.table.samples <= check.last]
+            apart = same_seed.largest_difference(rows, ours.table, columns) / check.tolerance
+            kind = same if curve.study in ("float32", "test-points") else other
+            kind[f"{curve.study}/{curve.name}"] = apart
     assert len(same) >= 12
     assert max(same.values()) < 0.2
     rounded = {name: other.pop(name) for name in list(other) if name.startswith("bfloat16/")}
@@ -234,16 +229,16 @@ def test_the_first_rows_tell_apart_what_is_not_the_same_run() -> None:
 def test_another_seed_is_compared_with_its_own(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = replace(RUN, seed=1)
+    run = replace(RUN, seed=1)
     for root, shift in ((paths.published(), 0.0), (paths.local(), 1.0)):
-        put(root, 10**6, shift, run=one)
-    assert list(same_seed.compared(1).run) == [one.name]
-    assert same_seed.compared(0).empty
-    with pytest.raises(SystemExit, match=f"aevb: {one.name} differs .* by 1.0"):
+        put(root, run, straight(10**6, shift))
+    assert list(same_seed.checks(1).run) == [run.name]
+    assert same_seed.checks(0).empty
+    with pytest.raises(SystemExit, match=f"aevb: {run.name} differs .* by 1.0"):
         cli.compare("1e6", seed=1)
     told = capsys.readouterr().out
-    assert f"1.0000 nats in {one.name}" in told
-    assert any(line.split()[:2] == [one.name, "train"] for line in told.splitlines())
+    assert f"1.0000 nats in {run.name}" in told
+    assert any(line.split()[:2] == [run.name, "train"] for line in told.splitlines())
 
 
 def publish_first_edition(run: experiments.Run, **settings: object) -> None:
@@ -251,8 +246,8 @@ def publish_first_edition(run: experiments.Run, **settings: object) -> None:
     later = {"step_size", "split", "hidden_layers", "pixels", "sleep_first", "clip_dreams"}
     then = {name: value for name, value in run.configuration.items() if name not in later}
     then |= {"step_sizes": [0.01, 0.02, 0.1], "selection_window": 100_000, **settings}
-    selected = {"step_size": 0.1}
-    put(paths.published(), 10**7, run=run, configuration=then, step_size_selection=selected)
+    about = {"configuration": then, "step_size_selection": {"step_size": 0.1}}
+    put(paths.published(), run, straight(10**7), **about)
 
 
 @pytest.mark.parametrize("run", [RUN, experiments.figure2_run("freyface", 2, "aevb")])
@@ -264,8 +259,8 @@ def test_a_curve_of_the_first_edition_is_compared_as_one_of_another_machine(
     today = run.configuration | {"step_size": 0.1}
     late = same_seed.LATE[run.dataset]
     for shift in (0.0, late.tolerance - 1):
-        put(paths.local(), 10**6, shift, run, configuration=today)
-        (row,) = same_seed.compared(run.seed).to_dict("records")
+        put(paths.local(), run, straight(10**6, shift), configuration=today)
+        (row,) = same_seed.checks(run.seed).to_dict("records")
         assert row == {
             "run": run.name,
             "other_settings": "",
@@ -273,10 +268,10 @@ def test_a_curve_of_the_first_edition_is_compared_as_one_of_another_machine(
             "largest_difference": pytest.approx(shift),
             "tolerance": late.tolerance,
         }
-        assert same_seed.not_the_published(run.seed) == ""
-    put(paths.local(), 10**6, late.tolerance + 1, run, configuration=today)
-    said = f"{run.name} differs .* by {late.tolerance + 1:.4f} nats; .* {late.where}"
-    assert re.match(said, same_seed.not_the_published(run.seed))
+        assert same_seed.problems(run.seed) == ""
+    put(paths.local(), run, straight(10**6, late.tolerance + 1), configuration=today)
+    told = f"{run.name} differs .* by {late.tolerance + 1:.4f} nats; .* {late.where}"
+    assert re.match(told, same_seed.problems(run.seed))
 
 
 @pytest.mark.parametrize("changed", [{"step_size": 0.05}, {"split": 1}])
@@ -286,14 +281,14 @@ def test_a_curve_of_the_first_edition_with_another_step_size_or_split_is_no_yard
     run = experiments.figure2_run("freyface", 2, "aevb")
     publish_first_edition(run)
     today = run.configuration | {"step_size": 0.1} | changed
-    put(paths.local(), 10**6, 1e4, run, configuration=today)
-    assert same_seed.compared().empty
-    assert same_seed.not_the_published() == ""
+    put(paths.local(), run, straight(10**6, 1e4), configuration=today)
+    assert same_seed.checks().empty
+    assert same_seed.problems() == ""
 
 
 def test_other_settings_than_those_of_the_first_edition_are_told(project: Path) -> None:
     publish_first_edition(RUN, prior=16.0)
-    put(paths.local(), 10**6, configuration=RUN.configuration)
-    assert same_seed.compared().largest_difference.isna().all()
-    (told,) = same_seed.compared().other_settings
+    put(paths.local(), RUN, straight(10**6))
+    assert same_seed.checks().largest_difference.isna().all()
+    (told,) = same_seed.checks().other_settings
     assert told == "prior is 1.0, not 16.0"

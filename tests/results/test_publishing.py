@@ -49,17 +49,16 @@ def test_publishing_never_shortens_a_curve() -> None:
     publishing.publish(["study"])
     export("longer", 2.0)
     export("new", 2.0, samples=5)  # before its curve was continued
-    said: list[str] = []
-    written = publishing.publish(["study"], report=said.append)
+    lines: list[str] = []
+    written = publishing.publish(["study"], report=lines.append)
     assert [file.stem for file in written] == ["longer", "new"]
-    assert said == [
-        "the model of new is left: it is of another training than its curve, or does not stand "
-        "where that ends, at 10 samples; export it again at a log point",
-        "shorter is left: it ends at 10 samples, not at 20",
+    assert [line.partition(":")[0] for line in lines] == [
+        "the model of new is left",
+        "shorter is left",
     ]
     for name, samples in (("longer", 20), ("shorter", 20), ("new", 10)):
         file = paths.curve(paths.published(), "study", name)
-        assert curves.read(file).samples.tolist() == [samples]
+        assert curves.read(file).samples == samples
         assert curves.read_manifest(file)["samples"] == samples
     model, stale = (paths.model(paths.published(), "study", name) for name in ("longer", "new"))
     assert model.read_bytes() == paths.model(paths.local(), "study", "longer").read_bytes()
@@ -69,10 +68,10 @@ def test_publishing_never_shortens_a_curve() -> None:
 def test_a_model_of_another_training_is_left() -> None:
     put(paths.local(), "run", 10)
     export("run", 1.0, configuration_sha256="of the training before")
-    said: list[str] = []
-    publishing.publish(["study"], report=said.append)
-    assert len(said) == 1
-    assert said[0].startswith("the model of run is left: it is of another training than its curve")
+    lines: list[str] = []
+    publishing.publish(["study"], report=lines.append)
+    (line,) = lines
+    assert line.startswith("the model of run is left")
     model = paths.model(paths.published(), "study", "run")
     assert not model.exists()
     export("run", 1.0, wall_seconds=2.0)  # a stop since then has written the manifest anew
@@ -101,7 +100,7 @@ def test_publishing_keeps_the_settings_and_the_columns_of_a_curve() -> None:
         publishing.publish(["study", "another-study"])
     assert public.read_bytes() == before  # all or nothing
     assert publishing.publish(["study"]) == [public]
-    columns = curves.read(public).assign(validation=-2.0)
+    columns = curves.read(public).table.assign(validation=-2.0)
     columns.to_csv(public, index=False)
     with pytest.raises(ConfigurationError, match=r"lacks columns of .*: validation"):
         publishing.publish(["study"])
@@ -109,8 +108,8 @@ def test_publishing_keeps_the_settings_and_the_columns_of_a_curve() -> None:
 
 def renamed() -> None:
     file = put(paths.local(), "z-seed0", 10)
-    for one in (file, file.with_suffix(".json")):
-        one.rename(one.with_stem("z-seed7"))
+    for part in (file, file.with_suffix(".json")):
+        part.rename(part.with_stem("z-seed7"))
 
 
 def of_other_samples() -> None:
@@ -132,7 +131,7 @@ def half_a_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "error", "said"),
+    ("spoil", "error", "told"),
     [
         (renamed, DamagedFileError, r"z-seed7\.csv .* by its manifest it is z-seed0 of study"),
         (of_other_samples, DamagedFileError, r"ends at 10 samples, .* to 20"),
@@ -142,11 +141,11 @@ def half_a_model() -> None:
     ],
 )
 def test_what_is_wrong_with_the_last_leaves_the_first_unpublished(
-    spoil: Callable[[], None], error: type[Exception], said: str
+    spoil: Callable[[], None], error: type[Exception], told: str
 ) -> None:
     put(paths.local(), "first", 10)
     spoil()
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=told):
         publishing.publish(["study"])
     assert not (paths.published() / "curves").exists()
 

@@ -1,0 +1,236 @@
+"""Tables of ours against the paper's, in nats per datapoint."""
+
+import math
+
+import pandas as pd
+
+from aevb.comparison import pairs
+from aevb.comparison.wording import ALGORITHMS, panels, without_seed
+from aevb.results import curves
+from aevb.results.lines import EMPTY
+from aevb.training import experiments
+
+MILESTONES = {"1 M": 1e6, "3 M": 3e6, "10 M": 1e7, "30 M": 3e7, "100 M": 1e8}
+
+
+def at_budget(
+    figure: str, budget: str | float, seed: int = 0, *, local: bool = True
+) -> pd.DataFrame:
+    """Our values beside the paper's for every curve of a figure, both at the same samples.
+
+    Beyond the paper's last point the next of our log points still stands beside it.
+
+    Args:
+        figure: figure2 or figure3.
+        budget: samples, or a name: `paper` stands for the right-hand edge of the paper's axes.
+        seed: of our runs.
+        local: whether the runs of this machine count, or the published ones alone.
+
+    Returns:
+        One row per run and split (`pairs.splits`) that its file has: `run`, `split`, `samples`,
+        `ours`, `paper`, `difference` (ours minus the paper's) in nats per datapoint, and `source`
+        (`pairs.furthest`). `samples` is the curve's last log point at or before the budget's
+        end; runs without any curve have NaN there.
+    """
+    rows = []
+    for run in experiments.RUNS[figure](seed):
+        end = experiments.end_of(run, budget)
+        source, curve = pairs.furthest(run, end, local=local)
+        for split, (column, of_paper) in pairs.splits(run).items():
+            row: dict[str, object] = {"run": run.name, "split": split, "source": source}
+            if curve is not None:
+                ours, paper = pairs.our_line(curve, run, column), pairs.paper_line(run, of_paper)
+                if ours is None:
+                    continue
+                reached = ours.samples[ours.samples <= end]
+                samples = float(reached[-1])
+                # The paper's last point lies a little before the edge of its axis.
+                next_one = (reached[:-1] <= paper.end).all()
+                there = min(samples, paper.end) if next_one else samples
+                row |= {
+                    "samples": samples,
+                    "ours": ours.value_at(samples),
+                    "paper": paper.value_at(there, leap=pairs.LEAP),
+                }
+            rows.append(row)
+    columns = ["run", "split", "source", "samples", "ours", "paper"]
+    table = pd.DataFrame(rows, columns=columns)
+    table["difference"] = table.ours - table.paper
+    return table
+
+
+def at_ends(figure: str) -> pd.DataFrame:
+    """Where published curves end, or pass the right-hand edge of the paper's axis, seed by seed.
+
+    Returns:
+        The rows of `at_budget` with the budget `paper`, of every seed whose run goes as far as
+        that with any other seed; also `curve`, the name of the run without its seed, and `seed`.
+    """
+    runs = experiments.RUNS[figure]
+    seeds = {curve.seed for run in runs(0) for curve in curves.seeds(figure, run.name)}
+    tables = []
+    for seed in sorted(seeds) or [0]:
+        shared = {run.name: without_seed(run) for run in runs(seed)}
+        table = at_budget(figure, "paper", seed, local=False)
+        tables.append(table.assign(seed=seed, curve=table.run.map(shared)))
+    table = pd.concat(tables)
+    furthest = table.groupby(["curve", "split"]).samples.transform("max")
+    return table[table.samples == furthest].reset_index(drop=True)
+
+
+def over_seeds(ends: pd.DataFrame) -> pd.DataFrame:
+    """`at_ends`, the seeds of each curve taken together.
+
+    Returns:
+        One row per `curve` and `split`: `samples`, the number of `seeds`, their mean `ours` and its
+        standard deviation over seeds, `spread` (NaN for one); `paper` and `difference` (the mean of
+        ours minus the paper's); in nats per datapoint.
+    """
+    return (
+        ends.groupby(["curve", "split"], sort=False)
+        .agg(
+            samples=("samples", "first"),
+            seeds=("ours", "count"),
+            ours=("ours", "mean"),
+            spread=("ours", "std"),
+            paper=("paper", "first"),
+            difference=("difference", "mean"),
+        )
+        .reset_index()
+    )
+
+
+def along_axis(figure: str) -> pd.DataFrame:
+    """Ours minus the paper's at every log point of ours that the paper's curve has around it.
+
+    Returns:
+        One row per published curve and log point: `run` (as it is named with seed 0), `seed`,
+        `split`, `samples`, `difference` in nats per datapoint, and `visible`: whether the point
+        lies where the paper's curve is within its printed axes.
+    """
+    theirs, ours = pairs.lines(figure)
+    rows = []
+    for (run, split), line in ours.items():
+        first = pairs.counterpart(run)
+        paper = theirs[first, split]
+        left, right = paper.visible
+        rows += [
+            {
+                "run": first.name,
+                "seed": run.seed,
+                "split": split,
+                "samples": samples,
+                "difference": value - paper.value_at(samples, leap=pairs.LEAP),
+                "visible": left <= samples <= right,
+            }
+            for samples, value in zip(line.samples, line.values, strict=True)
+        ]
+    columns = ["run", "seed", "split", "samples", "difference", "visible"]
+    return pd.DataFrame(rows, columns=columns).dropna(subset=["difference"])
+
+
+def mean_over_axis(figure: str) -> pd.DataFrame:
+    """The mean absolute difference of every curve (seed 0) over the paper's visible axis.
+
+    The mean is over our log points, which are evenly spaced along the logarithmic axis.
+
+    Returns:
+        One row per run and split: `run`, `split`, `mean` in nats per datapoint, `first` and
+        `last`, the samples between which it is taken, and `share` of the visible part of the
+        paper's curve that lies between them, on the logarithmic axis. NaN where there is none.
+    """
+    theirs, _ = pairs.lines(figure)
+    table = along_axis(figure)
+    table = table[table.visible.astype(bool) & (table.seed == 0)]
+    rows = []
+    for (run, split), paper in theirs.items():
+        here = table[(table.run == run.name) & (table.split == split)]
+        first, last = here.samples.min(), here.samples.max()
+        left, right = paper.visible
+        rows.append(
+            {
+                "run": run.name,
+                "split": split,
+                "mean": here.difference.abs().mean(),
+                "first": first,
+                "last": last,
+                "share": math.log(last / first) / math.log(right / left),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def milestones(figure: str) -> pd.DataFrame:
+    """Ours (seed 0) minus the paper's at round numbers of samples and at the right-hand edge.
+
+    Returns:
+        One row per run, split and milestone: `run`, `split`, `milestone`, `samples`, `ours`,
+        `paper` and `difference` in nats per datapoint, the number of `seeds` published at that
+        many samples, and their standard deviation, `spread`. NaN where a curve does not reach.
+    """
+    theirs, ours = pairs.lines(figure)
+    rows = []
+    for (run, split), paper in theirs.items():
+        edge = pairs.right_edge(run)
+        seeds = [
+            line
+            for (other, its_split), line in ours.items()
+            if its_split == split and pairs.counterpart(other) == run
+        ]
+        for milestone, samples in (MILESTONES | {"edge": edge}).items():
+            if samples > edge:
+                continue
+            values = pd.Series([line.value_at(samples) for line in seeds], dtype=float)
+            rows.append(
+                {
+                    "run": run.name,
+                    "split": split,
+                    "milestone": milestone,
+                    "samples": samples,
+                    "ours": ours.get((run, split), EMPTY).value_at(samples),
+                    "paper": paper.value_at(samples, leap=pairs.LEAP),
+                    "seeds": values.count(),
+                    "spread": values.std(),
+                }
+            )
+    table = pd.DataFrame(rows)
+    table["difference"] = table.ours - table.paper
+    return table
+
+
+def targets() -> pd.DataFrame:
+    """How many curves (seed 0) end as near to the paper's, at its right-hand edge, as they should.
+
+    Of the splits that are of the paper's images (`pairs.on_papers_images`).
+
+    Returns:
+        One row per `group` of curves: how many `curves` there are, how many of them `reach` the
+        edge and are `within` the target there; the `target`, its mean over the group, and the
+        `largest` difference at the edge, in nats per datapoint.
+    """
+    rows = []
+    for figure, runs in experiments.RUNS.items():
+        table = milestones(figure)
+        table = pairs.on_papers_images(table[table.milestone == "edge"])
+        named = {run.name: run for run in runs(0)}
+        groups = {
+            name: panels(run) + (f", {ALGORITHMS[run.algorithm]}" if figure == "figure2" else "")
+            for name, run in named.items()
+        }
+        table["group"] = table.run.map(groups)
+        table["target"] = [
+            pairs.target(named[name], paper)
+            for name, paper in zip(table.run, table.paper, strict=True)
+        ]
+        for group, here in table.groupby("group", sort=False):
+            rows.append(
+                {
+                    "group": group,
+                    "curves": len(here),
+                    "reach": here.difference.count(),
+                    "within": (here.difference.abs() <= here.target).sum(),
+                    "target": here.target.mean(),
+                    "largest": max(here.difference.dropna(), key=abs, default=math.nan),
+                }
+            )
+    return pd.DataFrame(rows)

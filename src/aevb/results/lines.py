@@ -1,0 +1,73 @@
+"""Lines of a figure: values against training samples."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Numbers = float | npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Values in nats per datapoint against training samples.
+
+    Between two points a line is straight in log10(samples).
+
+    Attributes:
+        samples: `(points,)`, rising.
+        values: `(points,)`.
+        visible: between which samples the line lies within the paper's printed axes.
+    """
+
+    samples: npt.NDArray[Any]
+    values: npt.NDArray[Any]
+    visible: tuple[float, float] = (0, math.inf)
+
+    @property
+    def end(self) -> float:
+        """Samples at the last point; NaN of a line without points."""
+        return float(self.samples[-1]) if len(self.samples) else math.nan
+
+    def value_at(self, samples: float, *, leap: float = math.inf) -> float:
+        """The value at `samples`; NaN outside the line.
+
+        Args:
+            samples: where.
+            leap: NaN where the line goes by more than this many nats from one point to the next,
+                and these are further apart than by a factor of 3 in samples.
+        """
+        x, y = self.samples, self.values
+        if not len(x):
+            return math.nan
+        after = int(np.searchsorted(x, samples, side="right"))
+        if 0 < after < len(x):
+            leaps = abs(y[after] - y[after - 1]) > leap
+            if leaps and x[after] > 3 * x[after - 1]:
+                return math.nan
+        return float(np.interp(np.log10(samples), np.log10(x), y, left=math.nan, right=math.nan))
+
+    def first_reaching(self, level: float) -> float:
+        """Samples at which the line first has a value of `level` or more; NaN if never."""
+        x, y = np.log10(self.samples), self.values
+        above = y >= level
+        if not above.any():
+            return math.nan
+        k = int(above.argmax())
+        if k == 0:
+            return float(10 ** x[0])
+        return float(10 ** np.interp(level, y[k - 1 : k + 1], x[k - 1 : k + 1]))
+
+    def interval(self) -> float:
+        """Samples between two points of the log that the line is drawn from.
+
+        A figure leaves points out. So this is the median distance of those that are neighbours in
+        the log: less than 1.5 times the smallest apart.
+        """
+        gaps = np.diff(self.samples)
+        return float(np.median(gaps[gaps < 1.5 * gaps.min()]))
+
+
+EMPTY = Line(np.array([]), np.array([]))
