@@ -125,6 +125,6 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor, *, rounds: bool = True) -> T
     Returns:
         `(..., n_out)`.
     """
-    rows = x.flatten(end_dim=-2)
+    rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
     y: Tensor = _Affine.apply(rows, weight, bias, rounds)  # type: ignore[no-untyped-call]
     return y if x.ndim == 2 else y.view(*x.shape[:-1], -1)
