@@ -26,16 +26,15 @@ from aevb.inference.likelihood import (
     starting_points,
 )
 from aevb.model.networks import Architecture, Initialisation, Model, initialised
-from aevb.model.randomness import Streams, generator
+from aevb.model.randomness import generator
 from aevb.results import curves, models
 from aevb.training import experiments, job
 
 
 def small_model() -> Model:
     """A decoder of 12 pixels with weights large enough to say something."""
-    architecture = Architecture(12, 7, 3, "bernoulli")
-    model = initialised([architecture], Initialisation(std=1.0), [generator(0, "start")])
-    return model.requires_grad_(False)
+    sizes = Architecture(12, 7, 3, "bernoulli")
+    return initialised(sizes, Initialisation(std=1.0), generator(0, "start")).requires_grad_(False)
 
 
 def images(rows: int) -> Tensor:
@@ -114,15 +113,14 @@ def test_the_published_estimates_agree_with_the_curves() -> None:
 def test_every_estimate_is_the_mean_over_four_chains() -> None:
     decoder, x, chains = small_model().decoder, images(8), []
     for k in range(4):
-        joint = Joint(decoder, x[None])
-        noise = Streams([generator(k, "readings: test")], [3])
+        joint, noise = Joint(decoder, x), generator(k, "readings: test")
         samples = sample_posterior(joint, starting_points(joint, noise), noise)
         values = (
             appendix_d(samples),
             mispaired_rows(samples),
             importance_sampled(joint, samples, noise, n_samples=50),
         )
-        chains.append([value[0].double() for value in values])
+        chains.append([value.double() for value in values])
     proper, mispaired, sampled = (torch.stack(values) for values in zip(*chains, strict=True))
     assert reestimates.estimate(decoder, x, "test") == pytest.approx(
         {
@@ -141,7 +139,7 @@ def test_the_rows_of_a_model_are_of_its_training_and_of_the_test_images(
     mnist = Dataset("mnist", images(9), images(0), 1 - images(6), (3, 4))
     monkeypatch.setattr(data, "load", lambda _: mnist)
     run = replace(experiments.figure3_run(9, "aevb"), n_hidden=4)
-    parameters = job.start([run], mnist).state(0)["parameters"]
+    parameters = job.start(run, mnist).state()["parameters"]
     model = paths.model(paths.published(), "figure3", run.name)
     models.write(model, parameters, {"samples": 100, "configuration": run.configuration})
     seen: dict[str, Tensor] = {}

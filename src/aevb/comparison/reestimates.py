@@ -44,12 +44,12 @@ def estimate(decoder: Decoder, images: Tensor, purpose: str) -> dict[str, float]
         `one_chain`, importance sampling with 50 draws. `four_chains` is that with p(x) averaged
         over the chains before the logarithm: what one chain has missed, another may have found.
     """
-    nz, later = decoder.nz, len(images) // 2
+    later = len(images) // 2
     joint = Joint(decoder, images)
     proper, mispaired, sampled = [], [], []
     for k in range(CHAINS):
         noise = generator(k, f"readings: {purpose}")
-        samples = sample_posterior(joint, starting_points(joint, nz, noise), noise)
+        samples = sample_posterior(joint, starting_points(joint, noise), noise)
         proper.append(appendix_d(samples))
         mispaired.append(mispaired_rows(samples))
         sampled.append(importance_sampled(joint, samples, noise, n_samples=DRAWS))

@@ -67,7 +67,7 @@ def sample_posterior(
     return Samples(torch.stack([p.z for p in kept]), torch.stack([p.log_prob for p in kept]))
 
 
-def starting_points(joint: Joint, nz: int, noise: Generator, *, n_candidates: int = 8192) -> Tensor:
+def starting_points(joint: Joint, noise: Generator, *, n_candidates: int = 8192) -> Tensor:
     """Rough draws from p(z|x), for chains to start from: draws from the prior, resampled.
 
     Every datapoint takes one of the same draws from p(z), with probability
@@ -76,14 +76,13 @@ def starting_points(joint: Joint, nz: int, noise: Generator, *, n_candidates: in
 
     Args:
         joint: log p(x, z) as a density of z.
-        nz: dimensions of z.
         noise: of the candidates, then of the choices.
         n_candidates: draws from the prior.
 
     Returns:
         `(rows, nz)`.
     """
-    candidates = normal(noise, n_candidates, nz)
+    candidates = normal(noise, n_candidates, joint.decoder.nz)
     choice = uniform(noise, len(joint.x), 1)
     chosen = []
     for rows in joint.chunks():

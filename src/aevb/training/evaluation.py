@@ -94,7 +94,7 @@ def marginal_logliks(
     values = {}
     for split, images in {"train": points, "test": dataset.test.to(points.device)}.items():
         joint = Joint(model.decoder, images[:1000])
-        start = starting_points(joint, model.nz, noise)
+        start = starting_points(joint, noise)
         samples = sample_posterior(joint, start, noise)
         values[split] = appendix_d(samples).double()
         values[f"{split}_accurate"] = importance_sampled(joint, samples, noise).double()

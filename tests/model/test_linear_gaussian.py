@@ -5,8 +5,8 @@ import math
 import pytest
 import scipy.integrate
 import torch
-from linear_gaussian import example
-from torch import Tensor
+from linear_gaussian import example, log_px_given_z, normal
+from torch import Generator, Tensor
 
 from aevb.model.distributions import DiagonalGaussian, standard_normal_log_prob
 from aevb.model.linear_gaussian import LinearGaussian, maximum_likelihood
@@ -14,17 +14,8 @@ from aevb.model.linear_gaussian import LinearGaussian, maximum_likelihood
 NZ = (1, 2, 3)
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
-
-
-def log_px_given_z(model: LinearGaussian, x: Tensor, z: Tensor) -> Tensor:
-    spread = model.variance.log().expand_as(x)
-    return DiagonalGaussian(z @ model.weight.T + model.bias, spread).log_prob(x)
+def datapoints(rows: int = 200, nz: int = 2) -> Tensor:
+    return example(nz).sample(rows, Generator().manual_seed(0))
 
 
 def some_q(rows: int, nz: int) -> DiagonalGaussian:
@@ -33,8 +24,7 @@ def some_q(rows: int, nz: int) -> DiagonalGaussian:
 
 @pytest.mark.parametrize("nz", NZ)
 def test_bayes_rule_holds_at_every_z(nz: int) -> None:
-    model = example(nz)
-    x, z = normal(20, 5, seed=1), normal(20, nz, seed=2)
+    model, x, z = example(nz), normal(20, 5, seed=1), normal(20, nz, seed=2)
     log_joint = standard_normal_log_prob(z) + log_px_given_z(model, x, z)
     log_posterior = model.posterior(x).log_prob(z)  # type: ignore[no-untyped-call]
     torch.testing.assert_close(
@@ -43,20 +33,19 @@ def test_bayes_rule_holds_at_every_z(nz: int) -> None:
 
 
 def test_marginal_loglik_is_the_integral_over_z() -> None:
-    model = example(1)
-    x = normal(5, seed=1)
+    model, x = example(1), normal(5, seed=1)
 
     def joint(z: float) -> float:
-        z_ = torch.tensor([z], dtype=torch.float64)
-        return (standard_normal_log_prob(z_) + log_px_given_z(model, x, z_)).exp().item()
+        latent = torch.tensor([z], dtype=torch.float64)
+        log_joint = standard_normal_log_prob(latent) + log_px_given_z(model, x, latent)
+        return log_joint.exp().item()
 
     integral, _ = scipy.integrate.quad(joint, -10, 10, epsabs=0, epsrel=1e-10)
     assert model.marginal_loglik(x).item() == pytest.approx(math.log(integral), rel=1e-9)
 
 
 def test_samples_have_the_models_mean_and_covariance() -> None:
-    model = example(2)
-    x = model.sample(200_000, generator())
+    model, x = example(2), datapoints(200_000)
     assert (x.mean(0) - model.bias).abs().max() < 0.02
     assert (torch.cov(x.T) - model.covariance).abs().max() < 0.05
 
@@ -74,23 +63,25 @@ def test_bound_plus_gap_is_the_marginal_loglik(nz: int) -> None:
 
 def test_leading_axes_are_independent_datapoints() -> None:
     model, q, x = example(2), some_q(6, 2), normal(6, 5, seed=1)
-    folded = DiagonalGaussian(q.mean.view(2, 3, 2), q.log_variance.view(2, 3, 2))
-    for flat, nested in (
-        (model.lower_bound(x, q), model.lower_bound(x.view(2, 3, 5), folded)),
-        (model.gap(x, q), model.gap(x.view(2, 3, 5), folded)),
-        (model.marginal_loglik(x), model.marginal_loglik(x.view(2, 3, 5))),
+    nested, nested_x = DiagonalGaussian(*(t.view(2, 3, 2) for t in q)), x.view(2, 3, 5)
+    for ours, expected in (
+        (model.lower_bound(nested_x, nested), model.lower_bound(x, q)),
+        (model.gap(nested_x, nested), model.gap(x, q)),
+        (model.marginal_loglik(nested_x), model.marginal_loglik(x)),
     ):
-        torch.testing.assert_close(flat.view(2, 3), nested)
+        torch.testing.assert_close(ours, expected.view(2, 3))
 
 
-def test_with_one_latent_the_best_diagonal_gaussian_closes_the_gap() -> None:
-    model, x = example(1), normal(20, 5, seed=1)
-    assert model.gap(x, model.best_diagonal(x)).abs().max() < 1e-12
-
-
-def test_with_orthogonal_columns_the_best_diagonal_gaussian_closes_the_gap() -> None:
+def orthogonal() -> LinearGaussian:
     columns = torch.linalg.qr(normal(5, 3)).Q * torch.tensor([3.0, 2.0, 0.5])
-    model, x = LinearGaussian(columns, normal(5), torch.tensor(0.3)), normal(20, 5, seed=1)
+    return LinearGaussian(columns, normal(5), torch.tensor(0.3))
+
+
+@pytest.mark.parametrize("model", [example(1), orthogonal()], ids=["one latent", "orthogonal W"])
+def test_the_best_diagonal_gaussian_closes_the_gap_where_the_posterior_is_diagonal(
+    model: LinearGaussian,
+) -> None:
+    x = normal(20, 5, seed=1)
     assert model.gap(x, model.best_diagonal(x)).abs().max() < 1e-12
 
 
@@ -98,9 +89,9 @@ def test_with_oblique_columns_no_diagonal_gaussian_closes_the_gap() -> None:
     """The best one is a stationary point of the exact bound, and its gap is that of Hadamard."""
     model, x = example(3), normal(20, 5, seed=1)
     best = model.best_diagonal(x)
-    mean, log_variance = (t.clone().requires_grad_() for t in best)
-    bound = model.lower_bound(x, DiagonalGaussian(mean, log_variance)).sum()
-    for gradient in torch.autograd.grad(bound, (mean, log_variance)):
+    leaves = [t.clone().requires_grad_() for t in best]
+    bound = model.lower_bound(x, DiagonalGaussian(*leaves)).sum()
+    for gradient in torch.autograd.grad(bound, leaves):
         assert gradient.abs().max() < 1e-12
     precision = model.posterior_precision
     hadamard = 0.5 * (precision.diagonal().log().sum() - torch.logdet(precision))
@@ -111,17 +102,16 @@ def test_with_oblique_columns_no_diagonal_gaussian_closes_the_gap() -> None:
 @pytest.mark.parametrize("nz", NZ)
 def test_maximum_likelihood_value_is_that_of_the_eigenvalues(nz: int) -> None:
     """Mean log likelihood −½ (Σ log λ + (D − nz) log s² + D log 2π + D) at the maximum."""
-    x = example(2).sample(200, generator())
-    best = maximum_likelihood(x, nz)
+    x = datapoints()
     eigenvalues = torch.linalg.eigvalsh(torch.cov(x.T, correction=0)).flip(0)
     logs = eigenvalues[:nz].log().sum() + (5 - nz) * eigenvalues[nz:].mean().log()
     expected = -0.5 * (logs + 5 * math.log(2 * math.pi) + 5)
-    torch.testing.assert_close(best.marginal_loglik(x).mean(), expected)
+    torch.testing.assert_close(maximum_likelihood(x, nz).marginal_loglik(x).mean(), expected)
 
 
 @pytest.mark.parametrize("nz", NZ)
 def test_maximum_likelihood_is_where_a_numerical_optimiser_ends(nz: int) -> None:
-    x = example(2).sample(200, generator())
+    x, best = datapoints(), maximum_likelihood(datapoints(), nz)
     weight = normal(5, nz, seed=4).requires_grad_()
     bias = torch.zeros(5, dtype=torch.float64, requires_grad=True)
     log_variance = torch.zeros((), dtype=torch.float64, requires_grad=True)
@@ -131,13 +121,11 @@ def test_maximum_likelihood_is_where_a_numerical_optimiser_ends(nz: int) -> None
 
     def loss() -> float:
         optimiser.zero_grad()
-        model = LinearGaussian(weight, bias, log_variance.exp())
-        value = -model.marginal_loglik(x).mean()
+        value = -LinearGaussian(weight, bias, log_variance.exp()).marginal_loglik(x).mean()
         value.backward()  # type: ignore[no-untyped-call]
         return value.item()
 
     optimiser.step(loss)  # type: ignore[no-untyped-call]
-    best = maximum_likelihood(x, nz)
     assert -loss() == pytest.approx(best.marginal_loglik(x).mean().item(), abs=1e-7)
     torch.testing.assert_close(bias.detach(), best.bias, rtol=0, atol=1e-3)
     torch.testing.assert_close(log_variance.exp().detach(), best.variance, rtol=1e-3, atol=0)
@@ -148,20 +136,19 @@ def test_maximum_likelihood_is_where_a_numerical_optimiser_ends(nz: int) -> None
 
 
 def test_maximum_likelihood_weights_are_orthogonal_and_in_order() -> None:
-    best = maximum_likelihood(example(3).sample(200, generator()), 3)
-    gram = best.weight.T @ best.weight
+    weight = maximum_likelihood(datapoints(nz=3), 3).weight
+    gram = weight.T @ weight
     lengths = gram.diagonal()
     assert (gram - lengths.diag()).abs().max() < 1e-12
     assert lengths.tolist() == sorted(lengths.tolist(), reverse=True)
 
 
 def test_single_precision_data_get_double_precision_answers() -> None:
-    x = example(2).sample(50, generator())
+    x = datapoints(50)
     single = maximum_likelihood(x.float(), 2).marginal_loglik(x.float())
+    double = maximum_likelihood(x, 2).marginal_loglik(x)
     assert single.dtype == torch.float64
-    torch.testing.assert_close(
-        single, maximum_likelihood(x, 2).marginal_loglik(x), rtol=1e-5, atol=0
-    )
+    torch.testing.assert_close(single, double, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("nz", [0, 5, 6])
