@@ -8,6 +8,7 @@ from aevb import paths
 from aevb.results import curves
 from aevb.results.curves import Curve
 from aevb.training import experiments
+from aevb.training.run import Run
 
 RUN = experiments.figure2_run("mnist", 20, "aevb")
 MANIFEST: dict[str, Any] = {
@@ -24,7 +25,7 @@ def straight(last: float, shift: float = 0.0) -> dict[float, float]:
     return {s: shift - 200 + k for k, s in enumerate((100, 10**5, 10**6, 10**7)) if s <= last}
 
 
-def put(root: Path, run: experiments.Run, values: Mapping[Any, float], **manifest: object) -> Curve:
+def put(root: Path, run: Run, values: Mapping[Any, float], **manifest: object) -> Curve:
     """A curve of `run` with these values of every column, by samples."""
     columns = ("train_running", "train", "validation", "test")
     rows = [{"samples": s, **dict.fromkeys(columns, v)} for s, v in values.items()]
@@ -33,7 +34,7 @@ def put(root: Path, run: experiments.Run, values: Mapping[Any, float], **manifes
     return curves.read(file)
 
 
-def publish(run: experiments.Run, values: Mapping[Any, float]) -> Curve:
+def publish(run: Run, values: Mapping[Any, float]) -> Curve:
     """A published curve of `run` with these values of every column, by samples."""
     return put(paths.published(), run, values)
 

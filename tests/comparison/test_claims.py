@@ -9,12 +9,13 @@ from published import change, publish
 from aevb import paths
 from aevb.comparison import claims
 from aevb.results import curves
-from aevb.training import experiments
+from aevb.training import experiments, names
+from aevb.training.run import Run
 
 
-def pair(dataset: str, nz: int) -> tuple[experiments.Run, experiments.Run]:
+def pair(dataset: str, nz: int) -> tuple[Run, Run]:
     aevb, wake_sleep = (
-        experiments.parse(f"{dataset}-nz{nz}-{name}-seed0")
+        names.parse(f"{dataset}-nz{nz}-{name}-seed0")
         for name in experiments.ALGORITHMS["figure2"]
     )
     return aevb, wake_sleep
@@ -85,7 +86,7 @@ def test_a_fall_beyond_the_axis_refutes(project: Path) -> None:
 
 def test_beyond_the_axis_the_seed_that_goes_furthest_is_read(project: Path) -> None:
     publish(pair("freyface", 5)[0], {1e5: 0, 1e8: 1100, 3e8: 1090})
-    publish(experiments.parse("freyface-nz5-aevb-seed2"), {1e5: 0, 1e8: 1110, 4e8: 900})
+    publish(names.parse("freyface-nz5-aevb-seed2"), {1e5: 0, 1e8: 1110, 4e8: 900})
     found = ours()[3]
     assert found.holds is False
     assert "Nz = 5 from 1,110.0 to 900.0 nats at 400\xa0M" in found.evidence

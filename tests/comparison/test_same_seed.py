@@ -15,6 +15,7 @@ from aevb.comparison import report, same_seed
 from aevb.errors import DamagedFileError
 from aevb.results import curves
 from aevb.training import experiments
+from aevb.training.run import Run
 
 
 def test_the_difference_of_two_curves_is_over_their_common_points() -> None:
@@ -241,7 +242,7 @@ def test_another_seed_is_compared_with_its_own(
     assert any(line.split()[:2] == [run.name, "train"] for line in told.splitlines())
 
 
-def publish_first_edition(run: experiments.Run, **settings: object) -> None:
+def publish_first_edition(run: Run, **settings: object) -> None:
     """A published curve of the first edition, whose run selected the step size 0.1."""
     later = {"step_size", "split", "hidden_layers", "pixels", "sleep_first", "clip_dreams"}
     then = {name: value for name, value in run.configuration.items() if name not in later}
@@ -252,7 +253,7 @@ def publish_first_edition(run: experiments.Run, **settings: object) -> None:
 
 @pytest.mark.parametrize("run", [RUN, experiments.figure2_run("freyface", 2, "aevb")])
 def test_a_curve_of_the_first_edition_is_compared_as_one_of_another_machine(
-    project: Path, run: experiments.Run
+    project: Path, run: Run
 ) -> None:
     """It was made by other arithmetic."""
     publish_first_edition(run)

@@ -12,6 +12,8 @@ from aevb import data, paths
 from aevb.comparison import pairs, tables
 from aevb.results import curves
 from aevb.training import experiments
+from aevb.training.names import parse
+from aevb.training.run import Run
 
 
 def row_of(table: pd.DataFrame, split: str) -> pd.Series:
@@ -19,7 +21,7 @@ def row_of(table: pd.DataFrame, split: str) -> pd.Series:
     return row
 
 
-def paper_value(run: experiments.Run, split: str, samples: float) -> float:
+def paper_value(run: Run, split: str, samples: float) -> float:
     """The paper's value, straight from its file."""
     paper = pd.read_csv(paths.paper() / f"{run.study}.csv")
     names = ("n_train",) if run.n_train else ("dataset", "nz")
@@ -49,7 +51,7 @@ def test_the_papers_curves_end_where_its_figure_shows() -> None:
         ("freyface-nz10-aevb-seed0", "train"): 1462.6,
         ("freyface-nz2-wake-sleep-seed0", "test"): 569.1,
     }.items():
-        run = experiments.parse(name)
+        run = parse(name)
         line = pairs.paper_line(run, split)
         last = min({"mnist": 2.5e8, "freyface": 1e8}[run.dataset], line.end)
         assert line.value_at(last) == pytest.approx(bound, abs=0.5)
@@ -67,7 +69,7 @@ def test_the_papers_curves_end_where_its_figure_shows() -> None:
 def test_the_running_bound_is_averaged_over_the_papers_window(
     project: Path, name: str, window: float
 ) -> None:
-    run = experiments.parse(name)
+    run = parse(name)
     assert pairs.paper_line(run, "train").interval() == pytest.approx(window, rel=0.01)
     start, end = 10**6 - window, 10**6
     curve = publish(run, {start: -500, 0.9 * end: -300, end: -200})
@@ -243,7 +245,7 @@ def test_targets_count_the_curves_that_reach_the_edge() -> None:
         assert row.reach == differences.notna().sum()
         assert row.within == (differences.abs() <= 1.5).sum()
     titles: dict[data.Name, str] = {"mnist": "MNIST", "freyface": "Frey Face"}
-    names: dict[experiments.Algorithm, str] = {"aevb": "AEVB", "wake-sleep": "wake-sleep"}
+    names: dict[str, str] = {"aevb": "AEVB", "wake-sleep": "wake-sleep"}
     for dataset, title in titles.items():
         for algorithm, name in names.items():
             edge, gaps, within = experiments.PAPER_BUDGET[dataset], [], 0

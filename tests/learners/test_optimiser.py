@@ -94,7 +94,7 @@ def test_update_rules_are_those_of_torch(algorithm: Algorithm, rule: str) -> Non
 @each_algorithm
 def test_fused_updates_are_the_plain_ones(algorithm: Algorithm, dtype: torch.dtype) -> None:
     """Over 300 updates with a warm-up and a prior, the accumulators too."""
-    settings = {"algorithm": algorithm, "warmup": 20, "weight_decay": 0.002}
+    settings: dict[str, Any] = {"algorithm": algorithm, "warmup": 20, "weight_decay": 0.002}
     fused, plain = parameters(dtype=dtype), parameters(dtype=dtype)
     of_fused, of_plain = ascent_of(fused, **settings), ascent_of(plain, "plain", **settings)
     assert of_fused._rule == of_fused.fused

@@ -9,7 +9,7 @@ import pytest
 from aevb import paths
 from aevb.comparison import pairs
 from aevb.results import curves, provenance
-from aevb.training import experiments
+from aevb.training import experiments, names
 
 FILES = sorted((paths.published() / "curves").rglob("*.csv"))
 
@@ -39,7 +39,7 @@ def test_a_published_curve_is_what_its_manifest_and_the_code_say(file: Path) -> 
             told = [setting for setting in settings if setting.startswith(f"{name}=")]
             assert told in ([], [f"{name}={','.join(map(str, values))}"])
             settings = [setting for setting in settings if setting not in told]
-    run = experiments.parse(curve.name, curve.study, settings)
+    run = names.parse(curve.name, curve.study, settings)
     assert command[:3] == ["aevb", "run", curve.name]
     assert curve.configuration == run.configuration | chosen
     assert curve.seed == run.seed
