@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from contextlib import closing
+from functools import cache
 from types import FrameType
 from typing import Annotated, Literal, get_args
 
@@ -117,8 +118,13 @@ def train_runs(
             "device cuda: PyTorch finds no CUDA device here; without the option the CPU trains"
         )
     torch.set_num_threads(threads)
+    stop, diverged = _StopOnSignal(), []
     for run, end in zip(runs, samples, strict=True):
-        _train(Job(run, device=torch.device(device)), end)
+        try:
+            _train(Job(run, _load(run), torch.device(device)), end, stop)
+        except Diverged as error:  # the other runs go on
+            diverged.append(str(error))
+            continue
         curve = curves.read(paths.curve(paths.local(), run.study, run.name))
         estimated = run.measure == "marginal_loglik"
         print(
@@ -126,10 +132,23 @@ def train_runs(
             f"{curve.table.test.iloc[-1]:.2f} nats at {curve.samples:,} samples "
             f"→ {curve.path.relative_to(paths.root())}"
         )
+    if diverged:
+        raise Diverged("\n".join(diverged))
 
 
-def _train(job: Job, samples: float) -> None:
-    stop = _StopOnSignal()  # from now on: where data are downloaded an interrupt ends at once
+@cache
+def _dataset(name: data.Name, split: int, pixels: data.Pixels) -> data.Dataset:
+    """A data set, loaded once for all runs of a command."""
+    return data.load(name, split, pixels)
+
+
+def _load(run: Run) -> data.Dataset:
+    return _dataset(run.dataset, run.split, run.pixels)
+
+
+def _train(job: Job, samples: float, stop: "_StopOnSignal") -> None:
+    if stop.requested():  # while the data were loaded
+        raise Stopped
     with closing(Progress(job.run)) as progress:
         job.train(samples, report=progress, stop_requested=stop.requested)
 
@@ -143,12 +162,13 @@ def select(
 ) -> None:
     """Choose a step size by the paper's rule: train every candidate, take the highest bound."""
     torch.set_num_threads(threads)
+    stop = _StopOnSignal()
     for name in run_names:
         run = names.paper_run(name)
         samples = experiments.selection_samples(run)
         for candidate in experiments.candidates(run):
             try:
-                _train(Job(candidate), samples)
+                _train(Job(candidate, _load(candidate)), samples, stop)
             except Diverged as error:
                 print(error)
         scored = selection.scores(paths.local(), run)

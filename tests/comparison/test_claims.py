@@ -15,8 +15,7 @@ from aevb.training.run import Run
 
 def pair(dataset: str, nz: int) -> tuple[Run, Run]:
     aevb, wake_sleep = (
-        names.parse(f"{dataset}-nz{nz}-{name}-seed0")
-        for name in experiments.ALGORITHMS["figure2"]
+        names.parse(f"{dataset}-nz{nz}-{name}-seed0") for name in experiments.ALGORITHMS["figure2"]
     )
     return aevb, wake_sleep
 

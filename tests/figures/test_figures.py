@@ -139,7 +139,7 @@ def test_figure4_is_the_decoder_on_the_grid_with_z2_upwards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def decoder(z: Tensor) -> SimpleNamespace:
-        return SimpleNamespace(mean=torch.special.ndtr(z[..., 1:]).expand(-1, -1, 28 * 20))
+        return SimpleNamespace(mean=torch.special.ndtr(z[..., 1:]).expand(-1, 28 * 20))
 
     stub = SimpleNamespace(decoder=decoder)
     monkeypatch.setattr(models, "stored", lambda *_, **__: Path("a model"))
