@@ -79,7 +79,7 @@ def trained_at_once(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     asked: list[dict[str, Any]] = []
 
     class Job:
-        def __init__(self, run: Run, device: torch.device) -> None:
+        def __init__(self, run: Run, _: data.Dataset, device: torch.device) -> None:
             self.run, self.device = run, device
 
         def train(self, budget: float, *, report: cli.Progress, **_: object) -> None:
@@ -89,6 +89,7 @@ def trained_at_once(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             write_curve(curve(self.run), [{"samples": 10**6, "test": -98.5}])
 
     monkeypatch.setattr(cli, "Job", Job)
+    monkeypatch.setattr(cli, "_dataset", small)
     return asked
 
 

@@ -110,7 +110,7 @@ def test_likelihoods_are_read_by_appendix_d_with_the_papers_settings() -> None:
     found, same = evaluation.marginal_logliks(small, mnist.train, mnist, noise()), noise()
     for split, x in {"train": mnist.train, "test": mnist.test}.items():
         joint = Joint(small.decoder, x)
-        start = starting_points(joint, NZ, same)
+        start = starting_points(joint, same)
         samples = sample_posterior(joint, start, same, n_samples=50, burn_in=5, leapfrogs=4)
         accurate = importance_sampled(joint, samples, same, n_samples=200, inflation=1.2)
         assert torch.equal(found[split], appendix_d(samples, "scott").double())
