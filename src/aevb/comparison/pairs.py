@@ -133,7 +133,10 @@ def target(run: Run, paper: float) -> float:
 
 
 def furthest(run: Run, end: int, *, local: bool = True) -> Curve | None:
-    """The curve of a run that goes further, as far as `end`: published, or local, or None."""
+    """Of the local and the published curve of a run the one that goes further.
+
+    Nothing beyond `end` samples counts. If both go as far, the local one; None if there is none.
+    """
     roots = [paths.local(), paths.published()] if local else [paths.published()]
     found = [curve for root in roots if (curve := curves.find(run.study, run.name, root))]
     return max(found, key=lambda curve: min(end, curve.samples), default=None)

@@ -39,7 +39,7 @@ def at_budget(
         for split, (column, of_paper) in pairs.splits(run).items():
             paper = pairs.paper_line(run, of_paper)
             if curve is None:
-                rows.append((run.name, split, "none"))
+                rows.append((run.name, split, "none", math.nan, math.nan, math.nan))
             elif ours := pairs.our_line(curve, run, column):
                 reached = ours.samples[ours.samples <= end]
                 samples = float(reached[-1])
