@@ -4,11 +4,11 @@ import pandas as pd
 import pytest
 
 from aevb import markdown
-from aevb.model.networks import StackedLinear
+from aevb.model.networks import Affine
 
 
 def test_code_is_the_librarys_own_dedented() -> None:
-    text = markdown.source(StackedLinear.forward, markdown.table)
+    text = markdown.source(Affine.forward, markdown.table)
     assert text.startswith("```python\ndef forward(self, x: Tensor) -> Tensor:\n    ")
     assert "\n\ndef table(" in text
     assert text.endswith("\n```")

@@ -77,6 +77,20 @@ def our_line(curve: Curve, run: Run, column: str) -> Line | None:
     return curve.line(column)
 
 
+def difference(curve: Curve, run: Run, split: str, samples: float) -> float:
+    """Ours minus the paper's at `samples`, in nats per datapoint; NaN where one has no value.
+
+    Args:
+        curve: ours, of any study.
+        run: whose curve in the paper's figure it stands beside.
+        split: one of `splits(run)`.
+        samples: where both are read.
+    """
+    column, of_paper = splits(run)[split]
+    ours, paper = our_line(curve, run, column), paper_line(run, of_paper)
+    return math.nan if ours is None else ours.value_at(samples) - paper.value_at(samples)
+
+
 def lines(figure: str) -> tuple[Lines, Lines]:
     """The paper's lines, by our runs with seed 0, and ours of the published runs of every seed.
 
@@ -131,17 +145,11 @@ def target(run: Run, paper: float) -> float:
     return 0.02 * abs(paper) if run.algorithm == "aevb" else math.nan
 
 
-def furthest(run: Run, end: int, *, local: bool = True) -> tuple[str, Curve | None]:
-    """The curve of a run that goes further, as far as `end`: its source, and itself.
+def furthest(run: Run, end: int, *, local: bool = True) -> Curve | None:
+    """Of the local and the published curve of a run the one that goes further.
 
-    The source is local, published or none; local where both go as far.
+    Nothing beyond `end` samples counts. If both go as far, the local one; None if there is none.
     """
-    roots = {"local": paths.local()} if local else {}
-    roots["published"] = paths.published()
-    found = {
-        source: curve
-        for source, root in roots.items()
-        if (curve := curves.find(run.study, run.name, root)) is not None
-    }
-    source = max(found, key=lambda name: min(end, found[name].samples), default="none")
-    return source, found.get(source)
+    roots = [paths.local(), paths.published()] if local else [paths.published()]
+    found = [curve for root in roots if (curve := curves.find(run.study, run.name, root))]
+    return max(found, key=lambda curve: min(end, curve.samples), default=None)

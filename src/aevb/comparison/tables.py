@@ -28,31 +28,26 @@ def at_budget(
 
     Returns:
         One row per run and split (`pairs.splits`) that its file has: `run`, `split`, `samples`,
-        `ours`, `paper`, `difference` (ours minus the paper's) in nats per datapoint, and `source`
-        (`pairs.furthest`). `samples` is the curve's last log point at or before the budget's
-        end; runs without any curve have NaN there.
+        `ours`, `paper`, `difference` (ours minus the paper's) in nats per datapoint, and `source`:
+        local, published or none (`pairs.furthest`). `samples` is the curve's last log point at or
+        before the budget's end; runs without any curve have NaN there.
     """
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for run in experiments.RUNS[figure](seed):
         end = experiments.end_of(run, budget)
-        source, curve = pairs.furthest(run, end, local=local)
+        curve = pairs.furthest(run, end, local=local)
         for split, (column, of_paper) in pairs.splits(run).items():
-            row: dict[str, object] = {"run": run.name, "split": split, "source": source}
-            if curve is not None:
-                ours, paper = pairs.our_line(curve, run, column), pairs.paper_line(run, of_paper)
-                if ours is None:
-                    continue
+            paper = pairs.paper_line(run, of_paper)
+            if curve is None:
+                rows.append((run.name, split, "none", math.nan, math.nan, math.nan))
+            elif ours := pairs.our_line(curve, run, column):
                 reached = ours.samples[ours.samples <= end]
                 samples = float(reached[-1])
                 # The paper's last point lies a little before the edge of its axis.
                 next_one = (reached[:-1] <= paper.end).all()
                 there = min(samples, paper.end) if next_one else samples
-                row |= {
-                    "samples": samples,
-                    "ours": ours.value_at(samples),
-                    "paper": paper.value_at(there, leap=pairs.LEAP),
-                }
-            rows.append(row)
+                values = ours.value_at(samples), paper.value_at(there, leap=pairs.LEAP)
+                rows.append((run.name, split, curve.source, samples, *values))
     columns = ["run", "split", "source", "samples", "ours", "paper"]
     table = pd.DataFrame(rows, columns=columns)
     table["difference"] = table.ours - table.paper
@@ -109,23 +104,16 @@ def along_axis(figure: str) -> pd.DataFrame:
         lies where the paper's curve is within its printed axes.
     """
     theirs, ours = pairs.lines(figure)
+    columns = ["run", "seed", "split", "samples", "difference", "visible"]
     rows = []
     for (run, split), line in ours.items():
         first = pairs.counterpart(run)
         paper = theirs[first, split]
         left, right = paper.visible
-        rows += [
-            {
-                "run": first.name,
-                "seed": run.seed,
-                "split": split,
-                "samples": samples,
-                "difference": value - paper.value_at(samples, leap=pairs.LEAP),
-                "visible": left <= samples <= right,
-            }
-            for samples, value in zip(line.samples, line.values, strict=True)
-        ]
-    columns = ["run", "seed", "split", "samples", "difference", "visible"]
+        for samples, value in zip(line.samples, line.values, strict=True):
+            difference = value - paper.value_at(samples, leap=pairs.LEAP)
+            visible = left <= samples <= right
+            rows.append((first.name, run.seed, split, samples, difference, visible))
     return pd.DataFrame(rows, columns=columns).dropna(subset=["difference"])
 
 
@@ -146,18 +134,9 @@ def mean_over_axis(figure: str) -> pd.DataFrame:
     for (run, split), paper in theirs.items():
         here = table[(table.run == run.name) & (table.split == split)]
         first, last = here.samples.min(), here.samples.max()
-        left, right = paper.visible
-        rows.append(
-            {
-                "run": run.name,
-                "split": split,
-                "mean": here.difference.abs().mean(),
-                "first": first,
-                "last": last,
-                "share": math.log(last / first) / math.log(right / left),
-            }
-        )
-    return pd.DataFrame(rows)
+        share = math.log(last / first) / math.log(paper.visible[1] / paper.visible[0])
+        rows.append((run.name, split, here.difference.abs().mean(), first, last, share))
+    return pd.DataFrame(rows, columns=["run", "split", "mean", "first", "last", "share"])
 
 
 def milestones(figure: str) -> pd.DataFrame:
@@ -181,19 +160,12 @@ def milestones(figure: str) -> pd.DataFrame:
             if samples > edge:
                 continue
             values = pd.Series([line.value_at(samples) for line in seeds], dtype=float)
-            rows.append(
-                {
-                    "run": run.name,
-                    "split": split,
-                    "milestone": milestone,
-                    "samples": samples,
-                    "ours": ours.get((run, split), EMPTY).value_at(samples),
-                    "paper": paper.value_at(samples, leap=pairs.LEAP),
-                    "seeds": values.count(),
-                    "spread": values.std(),
-                }
-            )
-    table = pd.DataFrame(rows)
+            ours_there = ours.get((run, split), EMPTY).value_at(samples)
+            paper_there = paper.value_at(samples, leap=pairs.LEAP)
+            spread = values.count(), values.std()
+            rows.append((run.name, split, milestone, samples, ours_there, paper_there, *spread))
+    columns = ["run", "split", "milestone", "samples", "ours", "paper", "seeds", "spread"]
+    table = pd.DataFrame(rows, columns=columns)
     table["difference"] = table.ours - table.paper
     return table
 
@@ -223,14 +195,9 @@ def targets() -> pd.DataFrame:
             for name, paper in zip(table.run, table.paper, strict=True)
         ]
         for group, here in table.groupby("group", sort=False):
-            rows.append(
-                {
-                    "group": group,
-                    "curves": len(here),
-                    "reach": here.difference.count(),
-                    "within": (here.difference.abs() <= here.target).sum(),
-                    "target": here.target.mean(),
-                    "largest": max(here.difference.dropna(), key=abs, default=math.nan),
-                }
-            )
-    return pd.DataFrame(rows)
+            within = (here.difference.abs() <= here.target).sum()
+            largest = max(here.difference.dropna(), key=abs, default=math.nan)
+            counts = len(here), here.difference.count(), within
+            rows.append((group, *counts, here.target.mean(), largest))
+    columns = ["group", "curves", "reach", "within", "target", "largest"]
+    return pd.DataFrame(rows, columns=columns)

@@ -31,13 +31,7 @@ PAPER_COLUMN = {"figure2": "lower_bound", "figure3": "marginal_loglik"}
 CHECKOUT = "run this in a checkout of the project, which has them under results/"
 
 # What every manifest of a curve has; results/README.md explains these fields and the others.
-FIELDS = {
-    "name",
-    "samples",
-    "configuration",
-    "configuration_sha256",
-    "data_sha256",
-}
+FIELDS = {"name", "samples", "configuration", "configuration_sha256", "data_sha256"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +65,11 @@ class Curve:
     def samples(self) -> int:
         """Samples at the last log point."""
         return int(self.table.samples.iloc[-1])
+
+    @property
+    def source(self) -> str:
+        """Whether the curve is local or published."""
+        return "local" if self.path.is_relative_to(paths.local()) else "published"
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
