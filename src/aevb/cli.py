@@ -4,8 +4,10 @@ import os
 import signal
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
+from importlib.metadata import version
+from io import TextIOWrapper
 from types import FrameType
 from typing import Annotated, Literal, get_args
 
@@ -30,6 +32,23 @@ app = typer.Typer(
 )
 
 SECONDS_BETWEEN_LINES = 15.0
+MOST_THREADS = os.cpu_count() or 1
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"aevb {version('aevb')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
+    pass
 
 
 class Progress:
@@ -108,7 +127,7 @@ def train_runs(
         list[str] | None, typer.Option("--set", help="A setting, such as optimiser=adam.")
     ] = None,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of this run.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="CPU threads of this run.")] = 1,
 ) -> None:
     """Train runs to a budget, one after the other, continuing from their checkpoints."""
     runs = [names.parse(name, study, setting or ()) for name in run_names]
@@ -158,7 +177,7 @@ def select(
     run_names: Annotated[
         list[str], typer.Argument(metavar="NAMES", help="Runs, such as mnist-nz20-aevb-seed0.")
     ],
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="CPU threads.")] = 1,
 ) -> None:
     """Choose a step size by the paper's rule: train every candidate, take the highest bound."""
     torch.set_num_threads(threads)
@@ -229,18 +248,27 @@ def cite(
 
 
 class _StopOnSignal:
-    """Turns an interrupt or a termination into a request to stop at the next safe point."""
+    """Turns an interrupt, a termination or a closed terminal into a request to stop.
+
+    The first is acknowledged at once and obeyed at the next safe point; the second ends the process
+    wherever it is, and no file is left half-written.
+    """
 
     def __init__(self) -> None:
-        self.received: int | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._receive)
+        self.received = False
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if number := getattr(signal, name, None):  # Windows has no SIGHUP
+                signal.signal(number, self._receive)
 
-    def _receive(self, number: int, _: FrameType | None) -> None:
-        self.received = number
+    def _receive(self, _number: int, _: FrameType | None) -> None:
+        if self.received:
+            raise Stopped
+        self.received = True
+        with suppress(OSError):  # of a terminal that is closed
+            print("\nstopping; once more stops at once", file=sys.stderr, flush=True)
 
     def requested(self) -> bool:
-        return self.received is not None
+        return self.received
 
 
 @app.command("runs")
@@ -295,6 +323,9 @@ def compare(
 
 def main() -> None:
     """Run the command; what a user can mend is told in one line, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal may lack some characters
+            stream.reconfigure(errors="replace")
     try:
         app()
     except Stopped:

@@ -141,6 +141,25 @@ class Dataset:
     pixels: Pixels = "grey"
     split: int = 0
 
+    def __post_init__(self) -> None:
+        """DataError if there are no training images, or images of other kinds than above."""
+        n_pixels = math.prod(self.image_shape)
+        for split, images in self.splits.items():
+            if images.ndim != 2 or images.shape[1] != n_pixels or not images.is_floating_point():
+                raise DataError(
+                    f"{split} images of {self.name}: expected floating-point numbers of shape "
+                    f"(n, {n_pixels}), got {images.dtype} of shape {tuple(images.shape)}"
+                )
+            if not images.isfinite().all():
+                raise DataError(f"{split} images of {self.name}: expected finite numbers")
+        if not len(self.train):
+            raise DataError(f"{self.name}: expected training images, got none")
+
+    @property
+    def splits(self) -> dict[str, Tensor]:
+        """The images by split."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
 
 def binarised(dataset: Dataset) -> Dataset:
     """The data set with black and white pixels: each drawn once, white with its grey level.

@@ -1,5 +1,6 @@
 """Atomic writes, and errors for unreadable files."""
 
+import glob
 import os
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ def atomic(target: Path) -> Iterator[Path]:
 
     In the same folder, since only within a file system is a file renamed at once; of a name that
     no other process has, on whatever machine that shares the folder.
+
+    Raises:
+        OSError: of the system, with the path of `target` where the system names none.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
@@ -23,8 +27,18 @@ def atomic(target: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())  # or a power cut can leave the new name on an empty file
         temporary.replace(target)
+    except OSError as error:
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror, str(target)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(target: Path) -> None:
+    """Remove what killed processes left of `target`; no other process may be writing it."""
+    for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        part.unlink(missing_ok=True)
 
 
 @contextmanager

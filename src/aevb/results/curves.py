@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +143,10 @@ def read(source: Path) -> Curve:
     if not source.exists():
         raise FileNotFoundError(f"no curve at {source}: {remedy('run', source)}")
     with reading(source, f"delete it; {remedy('run', source)}"):
-        table = pd.read_csv(source)
+        content = source.read_bytes()
+        if (digest := _digest_in_manifest(source)) and digest != sha256(content).hexdigest():
+            raise ValueError("it is not the file that its manifest describes")
+        table = pd.read_csv(BytesIO(content))
         if "samples" not in table or table.empty or len(table.columns) < 2:
             raise ValueError("expected a column samples, one of values, and a row")
         if words := table.columns.difference(table.select_dtypes("number").columns).to_list():
@@ -149,6 +154,13 @@ def read(source: Path) -> Curve:
         if not (table.samples.is_monotonic_increasing and table.samples.is_unique):
             raise ValueError("samples do not rise from row to row")
         return Curve(source, table)
+
+
+def _digest_in_manifest(source: Path) -> str | None:
+    """The SHA-256 that the manifest gives of the curve; None without a manifest or a digest."""
+    file = source.with_suffix(".json")
+    digest: str | None = json.loads(file.read_text()).get("curve_sha256") if file.exists() else None
+    return digest
 
 
 def find(study: str, name: str, results: Path | None = None) -> Curve | None:
@@ -217,7 +229,8 @@ def write(target: Path, rows: Sequence[dict[str, float]], manifest: dict[str, An
 
 
 def write_manifest(target: Path, manifest: dict[str, Any]) -> None:
-    """Write the manifest beside the curve file `target`."""
+    """Write the manifest beside the curve file `target`, with the SHA-256 of that file."""
+    manifest = {**manifest, "curve_sha256": sha256(target.read_bytes()).hexdigest()}
     with atomic(target.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(manifest, indent=2) + "\n")
 

@@ -36,20 +36,23 @@ def hardware(device: torch.device) -> dict[str, Any]:
         return {"device": "cuda", "name": torch.cuda.get_device_name(device), **threads}
     return {
         "device": "cpu",
-        "name": _processor(),
+        "name": _processor("model name") or platform.processor() or platform.machine(),
+        "family and model": " ".join(map(_processor, ("cpu family", "model"))).strip(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "products": products.KERNEL,
         **threads,
     }
 
 
-def _processor() -> str:
+def _processor(field: str) -> str:
+    """What Linux says of the first processor; empty elsewhere."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+            name, _, value = line.partition(":")
+            if name.strip() == field:
+                return value.strip()
+    return ""
 
 
 def maker(device: torch.device) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from filelock import FileLock, Timeout
 from aevb import paths
 from aevb.data import Dataset
 from aevb.errors import ConfigurationError, DamagedFileError
-from aevb.files import atomic, reading
+from aevb.files import atomic, reading, remove_unfinished
 from aevb.results import curves, provenance
 from aevb.training.loop import Row
 from aevb.training.run import Run
@@ -28,6 +30,7 @@ def locked(run: Run) -> Iterator[None]:
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=0):
+            _sweep(run)
             yield
     except Timeout:
         raise ConfigurationError(
@@ -36,15 +39,25 @@ def locked(run: Run) -> Iterator[None]:
         ) from None
 
 
+def _sweep(run: Run) -> None:
+    """Remove what a killed process left half-written."""
+    csv = paths.curve(paths.local(), run.study, run.name)
+    for target in (paths.checkpoint(run.study, run.name), csv, csv.with_suffix(".json")):
+        remove_unfinished(target)
+
+
 # Raised by one whenever older checkpoints can no longer be read.
-FORMAT = 2
+FORMAT = 3
 
 
 def save(run: Run, content: dict[str, Any]) -> None:
-    """Write a run's checkpoint."""
+    """Write a run's checkpoint: the SHA-256 of all that follows, then PyTorch's file."""
+    buffer = BytesIO()
+    digest = provenance.digest(run.configuration)
+    torch.save({**content, "format": FORMAT, "configuration_sha256": digest}, buffer)
+    saved = buffer.getvalue()
     with atomic(paths.checkpoint(run.study, run.name)) as temporary:
-        digest = provenance.digest(run.configuration)
-        torch.save({**content, "format": FORMAT, "configuration_sha256": digest}, temporary)
+        temporary.write_bytes(sha256(saved).digest() + saved)
 
 
 def load(run: Run, device: torch.device | None = None) -> dict[str, Any] | None:
@@ -58,8 +71,11 @@ def load(run: Run, device: torch.device | None = None) -> dict[str, Any] | None:
     if not source.exists():
         return None
     with reading(source, "delete it; the run then begins again"):
-        content: dict[str, Any] = torch.load(source, weights_only=True)
-        if content.get("format") != FORMAT:
+        digest, saved = (whole := source.read_bytes())[:32], whole[32:]
+        if sha256(saved).digest() != digest:
+            raise ValueError("it is damaged, or another version of aevb made it")
+        content: dict[str, Any] = torch.load(BytesIO(saved), weights_only=True)
+        if content["format"] != FORMAT:
             raise ValueError("another version of aevb made it")
         made_with = content["configuration_sha256"]
         made_on = content["makers"][-1]["hardware"]["device"]
@@ -100,7 +116,6 @@ def length_of_curve(run: Run, checkpoint: dict[str, Any] | None, end: int, datas
             if file.with_suffix(".json").exists():
                 manifest = curves.read_manifest(file)
                 samples = max(samples, manifest["samples"])
-    # Checkpoints of older versions do not say what data they have seen; their curves do.
     seen = (manifest | (checkpoint or {})).get("data_sha256", dataset.checksums)
     if seen != dataset.checksums:
         raise ConfigurationError(

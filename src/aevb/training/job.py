@@ -77,6 +77,14 @@ def _check_data(run: Run, dataset: Dataset) -> None:
             f"{run.name}: n_train is {run.n_train}, and {dataset.name} has {len(dataset.train)} "
             "training images; expected at most so many"
         )
+    if run.likelihood == "bernoulli":
+        for split, images in dataset.splits.items():
+            if len(images) and not 0 <= images.min() <= images.max() <= 1:
+                raise ConfigurationError(
+                    f"{run.name}: the {split} images of {dataset.name} go from "
+                    f"{images.min():.3g} to {images.max():.3g}; expected grey levels from 0 to 1, "
+                    "or --set likelihood=gaussian"
+                )
     n_points = len(dataset.train[: run.n_train])
     if run.learner.takes_all_points and run.minibatch != n_points:
         raise ConfigurationError(

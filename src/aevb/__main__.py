@@ -1,0 +1,5 @@
+"""`python -m aevb` is the command `aevb`."""
+
+from aevb.cli import main
+
+main()
