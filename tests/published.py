@@ -43,7 +43,8 @@ def change(curve: Curve, **columns: Any) -> None:
     """Give a curve's file other values of columns; None takes a column away."""
     gone = [name for name, values in columns.items() if values is None]
     table = curve.table.assign(**columns).drop(columns=gone)
-    table.to_csv(curve.path, index=False)
+    manifest = curves.read_manifest(curve.path)
+    curves.write(curve.path, table.to_dict("records"), manifest)
 
 
 def write_curve(file: Path, rows: list[dict[str, float]], **manifest: object) -> None:

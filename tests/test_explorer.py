@@ -84,11 +84,7 @@ def test_the_samples_of_figure_5_are_the_same_every_time() -> None:
 
 
 @pytest.mark.parametrize("draw", [figures.figure4, figures.figure5])
-def test_a_missing_model_leaves_a_note(
-    draw: Callable[..., Figure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "results" / "paper").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
+def test_a_missing_model_leaves_a_note(draw: Callable[..., Figure], project: Path) -> None:
     for ax in draw().axes:
         assert "no stored model" in ax.texts[0].get_text()
         assert not ax.images
@@ -135,9 +131,7 @@ def test_without_data_sets_there_are_models_alone(monkeypatch: pytest.MonkeyPatc
     assert found["digits"] is None
 
 
-def test_without_models_there_is_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "results" / "paper").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
+def test_without_models_there_is_nothing(project: Path) -> None:
     assert explorer.content() == NOTHING
 
 

@@ -127,7 +127,9 @@ def train_runs(
         list[str] | None, typer.Option("--set", help="A setting, such as optimiser=adam.")
     ] = None,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="CPU threads of this run.")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=1, max=MOST_THREADS, help="CPU threads of this run.")
+    ] = 1,
 ) -> None:
     """Train runs to a budget, one after the other, continuing from their checkpoints."""
     runs = [names.parse(name, study, setting or ()) for name in run_names]

@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import http.client
 import importlib
+import math
 import os
 import shutil
 import subprocess

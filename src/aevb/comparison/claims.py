@@ -66,13 +66,13 @@ def panels(figure: str) -> pd.DataFrame:
             if run.algorithm != "aevb":
                 continue
             pair = (run, counterpart(run, algorithm="wake-sleep"))
-            aevb, wake_sleep = (found.get((one, "test"), EMPTY) for one in pair)
+            aevb, wake_sleep = (found.get((each, "test"), EMPTY) for each in pair)
             edge = right_edge(run)
             last = _least(edge, wake_sleep.end)
             samples = _least(last, aevb.end)
             gains = {}
             for split in curves.COLUMNS[figure]:
-                high, low = (found.get((one, split), EMPTY).value_at(samples) for one in pair)
+                high, low = (found.get((each, split), EMPTY).value_at(samples) for each in pair)
                 gains[split] = high - low
             level = wake_sleep.value_at(last)
             aevb_needs, wake_sleep_needs = (

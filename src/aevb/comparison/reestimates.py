@@ -48,6 +48,7 @@ def estimate(decoder: Decoder, images: Tensor, purpose: str) -> dict[str, float]
     joint = Joint(decoder, images)
     proper, mispaired, sampled = [], [], []
     for k in range(CHAINS):
+        # The name of the stream is part of the published numbers.
         noise = generator(k, f"readings: {purpose}")
         samples = sample_posterior(joint, starting_points(joint, noise), noise)
         proper.append(appendix_d(samples))

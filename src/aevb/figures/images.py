@@ -121,14 +121,14 @@ def _panels(
     figure.set_layout_engine("none")  # only so does the style's engine not return on saving
     axes = []
     for row in reversed(range(rows)):
-        up, at = row * (top + height + bottom) + bottom, left
+        up, across = row * (top + height + bottom) + bottom, left
         for width in widths:
-            ax = figure.add_axes((at / wide, up / tall, width / wide, height / tall))
+            ax = figure.add_axes((across / wide, up / tall, width / wide, height / tall))
             ax.grid(False)
             ax.tick_params(length=2)
             ax.spines[:].set_visible(False)
             axes.append(ax)
-            at += width + gap
+            across += width + gap
     return figure, axes
 
 
