@@ -44,7 +44,8 @@ def change(curve: Curve, **columns: Any) -> None:
     gone = [name for name, values in columns.items() if values is None]
     table = curve.table.assign(**columns).drop(columns=gone)
     manifest = curves.read_manifest(curve.path)
-    curves.write(curve.path, table.to_dict("records"), manifest)
+    rows: list[Any] = table.to_dict("records")
+    curves.write(curve.path, rows, manifest)
 
 
 def write_curve(file: Path, rows: list[dict[str, float]], **manifest: object) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -23,7 +24,7 @@ from tiny import IMAGES, TINY, checkpoint, curve, manifest, table
 from aevb import cli, data, figures, paths
 from aevb.errors import DamagedFileError
 from aevb.results import citing, curves
-from aevb.training import experiments, job, names
+from aevb.training import experiments, job, loop, names
 from aevb.training.run import SELECTION, Run
 
 RUN = experiments.figure2_run("mnist", 20, "aevb")
@@ -121,9 +122,9 @@ def test_an_interrupted_run_says_so_and_the_same_command_goes_on(
     assert curve().read_bytes() == continued
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_and_a_termination_ask_a_run_to_stop(
-    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_asks_a_run_to_stop_and_the_second_ends_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
     handlers: dict[int, Callable[[int, None], None]] = {}
     monkeypatch.setattr("signal.signal", handlers.__setitem__)
@@ -131,6 +132,25 @@ def test_an_interrupt_and_a_termination_ask_a_run_to_stop(
     assert not stop.requested()
     handlers[number](number, None)
     assert stop.requested()
+    assert "stopping" in capsys.readouterr().err
+    with pytest.raises(loop.Stopped):
+        handlers[number](number, None)
+
+
+def test_the_library_is_run_as_a_module_and_tells_its_version() -> None:
+    command = [sys.executable, "-m", "aevb", "--version"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told == f"aevb {version('aevb')}\n"
+
+
+def test_characters_that_a_terminal_lacks_are_replaced(project: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "aevb", "compare", "--summary"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    assert b"?" in told.stdout
 
 
 def test_runs_are_trained_in_turn_with_the_options_of_the_command(
@@ -142,13 +162,13 @@ def test_runs_are_trained_in_turn_with_the_options_of_the_command(
     threads: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     few = experiments.figure3_run(1000, "aevb")
-    options = "--budget 5e4 --study other --set pixels=binary --device cuda --threads 3"
+    options = "--budget 5e4 --study other --set pixels=binary --device cuda --threads 1"
     status, out, _ = aevb("run", RUN.name, few.name, *options.split())
     runs = [replace(run, study="other", pixels="binary") for run in (RUN, few)]
     assert [(told["run"], told["device"], told["budget"]) for told in asked] == [
         (run, "cuda", 5e4) for run in runs
     ]
-    assert (status, threads) == (0, [3])
+    assert (status, threads) == (0, [1])
     for run, line, what in zip(runs, out, ("bound", r"log p\(x\)"), strict=True):
         value = rf"{what}.* -98\.50 nats at 1,000,000 samples"
         assert re.match(rf"{run.name}: .*{value} .*/local/curves/other/{run.name}\.csv", line)

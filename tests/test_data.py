@@ -861,3 +861,17 @@ def test_freyface_split_0_is_the_one_of_the_first_published_curves() -> None:
     assert (
         digest(frey.test, 256) == "a2118599ddfd1d0e6ab0b2cdb9a71adfb433ef615b8d4ae76d86fe171e8c63e7"
     )
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [
+        (torch.zeros(5, 11), r"shape \(n, 12\)"),
+        (torch.zeros(5, 12, dtype=torch.uint8), "floating-point"),
+        (torch.full((5, 12), torch.nan), "finite"),
+        (torch.zeros(0, 12), "got none"),
+    ],
+)
+def test_images_of_another_kind_are_refused(images: torch.Tensor, told: str) -> None:
+    with pytest.raises(data.DataError, match=told):
+        data.Dataset("mnist", images, torch.zeros(0, 12), torch.zeros(0, 12), (3, 4))

@@ -139,7 +139,7 @@ def test_a_damaged_local_curve_is_not_passed_over(project: Path) -> None:
     file = put(paths.local(), RUN, straight(10**6)).path
     whole = file.read_text()
     file.write_text("".join(whole.splitlines(keepends=True)[:-1]))
-    with pytest.raises(DamagedFileError, match=r"ends at 100,000 samples, .* to 1,000,000"):
+    with pytest.raises(DamagedFileError, match="its manifest"):
         same_seed.problems()
     file.write_text(whole.replace("train_running", "foo"))
     with pytest.raises(

@@ -217,3 +217,10 @@ def test_a_level_is_reached_between_two_points() -> None:
 def test_the_interval_of_a_log_is_seen_where_no_point_is_left_out() -> None:
     samples = [10.0, 21, 30, 61, 71, 200]  # 11, 9, three, 10, many
     assert line(dict.fromkeys(samples, 0.0)).interval() == 10
+
+
+def test_a_number_that_was_changed_is_noticed_where_the_curve_is_read(project: Path) -> None:
+    curve = publish(RUN, {100: -543.0, 1000: -300.0})
+    curve.path.write_text(curve.path.read_text().replace("-300", "-295"))
+    with pytest.raises(DamagedFileError, match=f"{curve.path} .* its manifest"):
+        curves.read(curve.path)

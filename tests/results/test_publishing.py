@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from published import change
 
 from aevb import paths
 from aevb.errors import ConfigurationError, DamagedFileError
@@ -100,8 +101,7 @@ def test_publishing_keeps_the_settings_and_the_columns_of_a_curve() -> None:
         publishing.publish(["study", "another-study"])
     assert public.read_bytes() == before  # all or nothing
     assert publishing.publish(["study"]) == [public]
-    columns = curves.read(public).table.assign(validation=-2.0)
-    columns.to_csv(public, index=False)
+    change(curves.read(public), validation=-2.0)
     with pytest.raises(ConfigurationError, match=r"lacks columns of .*: validation"):
         publishing.publish(["study"])
 
@@ -136,7 +136,7 @@ def half_a_model() -> None:
         (renamed, DamagedFileError, r"z-seed7\.csv .* by its manifest it is z-seed0 of study"),
         (of_other_samples, DamagedFileError, r"ends at 10 samples, .* to 20"),
         (without_manifest, FileNotFoundError, "no manifest at"),
-        (nonsense, DamagedFileError, "expected a column samples"),
+        (nonsense, DamagedFileError, "its manifest"),
         (half_a_model, DamagedFileError, r"z\.safetensors cannot be read"),
     ],
 )

@@ -14,6 +14,7 @@ from tiny import IMAGES, TINY, checkpoint, curve, manifest, table
 from aevb import paths
 from aevb.errors import ConfigurationError, DamagedFileError
 from aevb.results import curves, provenance
+from aevb.training import checkpoints
 from aevb.training.job import Job
 from aevb.training.loop import Stopped, Training
 
@@ -23,9 +24,9 @@ OTHER_IMAGES = replace(IMAGES, checksums={"a file": "another digest"})
 @contextmanager
 def edited_checkpoint() -> Iterator[dict[str, Any]]:
     """The content of the checkpoint, written back as it was left."""
-    content = torch.load(checkpoint(), weights_only=True)
+    content = checkpoints.read(checkpoint())
     yield content
-    torch.save(content, checkpoint())
+    checkpoints.write(checkpoint(), content)
 
 
 def trained(budget: float) -> bytes:
@@ -157,6 +158,28 @@ def test_a_checkpoint_that_is_damaged_is_named_with_its_remedy(
     checkpoint().write_bytes(checkpoint().read_bytes()[:bytes_left])
     with pytest.raises(DamagedFileError, match=rf"{checkpoint()} .* delete it"):
         trained(200)
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_not_trained_on(project: Path) -> None:
+    trained(100)
+    whole = checkpoint().read_bytes()
+    for place in range(0, len(whole), len(whole) // 50):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        checkpoint().write_bytes(damaged)
+        with pytest.raises(DamagedFileError, match=f"{checkpoint()} .* delete it"):
+            trained(200)
+
+
+def test_what_a_killed_process_left_half_written_is_swept(project: Path) -> None:
+    trained(100)
+    left = [f.with_name(f".{f.name}.0123.part") for f in (checkpoint(), curve())]
+    others = checkpoint().with_name(".another-run.pt.0123.part")
+    for file in (*left, others):
+        file.write_text("half")
+    trained(200)
+    assert not any(file.exists() for file in left)
+    assert others.exists()
 
 
 @pytest.mark.parametrize("lost", ["nothing", "curve", "checkpoint"])

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +11,8 @@ from tiny import IMAGES, TINY, checkpoint, curve, manifest, table
 
 from aevb import paths
 from aevb.errors import ConfigurationError, DamagedFileError
-from aevb.results import models
-from aevb.training import job
+from aevb.results import curves, models
+from aevb.training import checkpoints, job
 from aevb.training.job import Job
 from aevb.training.loop import Diverged, Stopped
 from aevb.training.run import Run
@@ -25,7 +26,7 @@ def test_an_exported_model_is_the_trained_one_in_half_precision(project: Path) -
     Job(TINY, IMAGES).train(1000)
     file = job.export(TINY)
     read, made_by = models.read(file)
-    trained = torch.load(checkpoint(), weights_only=True)["training"]["parameters"]
+    trained = checkpoints.read(checkpoint())["training"]["parameters"]
     assert dict(read.named_parameters()).keys() == trained.keys()
     for name, value in read.named_parameters():
         torch.testing.assert_close(value, trained[name], rtol=1e-3, atol=1e-6, msg=name)
@@ -59,9 +60,8 @@ def test_what_has_not_been_trained_names_what_trains_it(project: Path) -> None:
         job.export(TINY)
     Job(TINY, IMAGES).train(100)
     checkpoint().unlink()
-    columns = len(table().columns)
-    with curve().open("a") as longer:
-        longer.write(f"240000{',-100' * (columns - 1)}\n")
+    rows: list[Any] = table().to_dict("records")
+    curves.write(curve(), [*rows, {**rows[-1], "samples": 240_000}], manifest())
     with pytest.raises(FileNotFoundError, match=trains.format(240_000)):
         job.export(TINY)
 

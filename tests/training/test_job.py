@@ -1,5 +1,6 @@
 """From a run to its files: how it starts, what it evaluates, what it leaves on disk."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,6 +71,18 @@ def test_the_library_makes_the_published_curves(name: str, monkeypatch: pytest.M
     allowed = 0.05 if run.products == "float32" else 10.0
     assert (ours - expected.loc[ours.index]).abs().max() < allowed
     assert all(ascent.moving for ascent in training.learner.ascents.values())
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_standardised_images_are_no_bernoulli_pixels(likelihood: str) -> None:
+    standardised = replace(IMAGES, test=(IMAGES.test - 0.1307) / 0.3081)
+    run = replace(TINY, likelihood=likelihood)
+    with (
+        pytest.raises(ConfigurationError, match=r"test images .* expected .* from 0 to 1")
+        if likelihood == "bernoulli"
+        else nullcontext()
+    ):
+        job.start(run, standardised)
 
 
 def test_every_setting_of_a_run_reaches_its_training() -> None:

@@ -51,13 +51,37 @@ FORMAT = 3
 
 
 def save(run: Run, content: dict[str, Any]) -> None:
-    """Write a run's checkpoint: the SHA-256 of all that follows, then PyTorch's file."""
-    buffer = BytesIO()
+    """Write a run's checkpoint."""
     digest = provenance.digest(run.configuration)
-    torch.save({**content, "format": FORMAT, "configuration_sha256": digest}, buffer)
+    write(
+        paths.checkpoint(run.study, run.name),
+        {**content, "format": FORMAT, "configuration_sha256": digest},
+    )
+
+
+def write(target: Path, content: dict[str, Any]) -> None:
+    """Write PyTorch's file of `content`, and in front of it its SHA-256."""
+    buffer = BytesIO()
+    torch.save(content, buffer)
     saved = buffer.getvalue()
-    with atomic(paths.checkpoint(run.study, run.name)) as temporary:
+    with atomic(target) as temporary:
         temporary.write_bytes(sha256(saved).digest() + saved)
+
+
+def read(source: Path) -> dict[str, Any]:
+    """What `write` has written.
+
+    Raises:
+        DamagedFileError: if a bit of it has changed, or another version wrote it.
+    """
+    with reading(source, "delete it; the run then begins again"):
+        digest, saved = (whole := source.read_bytes())[:32], whole[32:]
+        if sha256(saved).digest() != digest:
+            raise ValueError("it is damaged, or another version of aevb made it")
+        content: dict[str, Any] = torch.load(BytesIO(saved), weights_only=True)
+        if content.get("format") != FORMAT:
+            raise ValueError("another version of aevb made it")
+        return content
 
 
 def load(run: Run, device: torch.device | None = None) -> dict[str, Any] | None:
@@ -70,15 +94,9 @@ def load(run: Run, device: torch.device | None = None) -> dict[str, Any] | None:
     source = paths.checkpoint(run.study, run.name)
     if not source.exists():
         return None
-    with reading(source, "delete it; the run then begins again"):
-        digest, saved = (whole := source.read_bytes())[:32], whole[32:]
-        if sha256(saved).digest() != digest:
-            raise ValueError("it is damaged, or another version of aevb made it")
-        content: dict[str, Any] = torch.load(BytesIO(saved), weights_only=True)
-        if content["format"] != FORMAT:
-            raise ValueError("another version of aevb made it")
-        made_with = content["configuration_sha256"]
-        made_on = content["makers"][-1]["hardware"]["device"]
+    content = read(source)
+    made_with = content["configuration_sha256"]
+    made_on = content["makers"][-1]["hardware"]["device"]
     if made_with != provenance.digest(run.configuration):
         made = ""
         if (file := curve(run)) is not None:
