@@ -7,7 +7,6 @@ and returns `train(updates)`, which does that many updates.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from aevb.learners import backprop
 from aevb.model.products import Products, factor
+from aevb.model.randomness import indices, normal
 from aevb.training.loop import Training
 
 PIXELS, HIDDEN, NZ, MINIBATCH = 784, 500, 20, 100
@@ -94,14 +94,13 @@ def begin(
 ) -> Training:
     """The library's own training loop, as `aevb run` uses it, or with gradients by autograd."""
     from aevb.data import Dataset
-    from aevb.training import experiments, job
+    from aevb.training import job
+    from aevb.training.run import Run
 
     pixels = images()
     dataset = Dataset("mnist", pixels, pixels[:0], pixels[:0], (28, 28))
-    run = experiments.Run(
-        nz=nz, n_hidden=n_hidden, minibatch=minibatch, warmup=0, products=products
-    )
-    return job.start([run], dataset, by_hand=by_hand)
+    run = Run(nz=nz, n_hidden=n_hidden, minibatch=minibatch, warmup=0, products=products)
+    return job.start(run, dataset, by_hand=by_hand)
 
 
 def compiled(training: Training) -> Train:
@@ -112,27 +111,32 @@ def compiled(training: Training) -> Train:
     from aevb.learners.aevb import lower_bound
 
     learner, order = training.learner, training.order
-    model, ascent = learner.model, learner.ascents["both"]
-    assert order is not None
+    model, ascent = learner.model, learner.ascents["model"]
 
     class Bound(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.model = model
 
-        def forward(self, x: Tensor, noise: Tensor) -> Tensor:
-            return lower_bound(self.model, x, _Drawn(noise)).sum()  # type: ignore[arg-type]
+        def forward(self, x: Tensor, epsilon: Tensor) -> Tensor:
+            return lower_bound(self.model, x, epsilon).sum()
 
     bound = Bound()
+
+    def value(parameters: dict[str, Tensor], x: Tensor, epsilon: Tensor) -> Tensor:
+        # Views: the compiler takes a parameter itself for one that needs no gradient in `affine`.
+        views = {name: p.view_as(p) for name, p in parameters.items()}
+        y: Tensor = torch.func.functional_call(bound, views, (x, epsilon))
+        return y
+
     parameters = {name: p.detach() for name, p in bound.named_parameters()}
     ascent.parameters = dict(zip(ascent.parameters, parameters.values(), strict=True))
     ascent.updates = 1  # so that `plain` moves
     torch.set_flush_denormal(True)  # as `Training.advance`
 
-    def update(rows: Tensor, noise: Tensor) -> None:
-        x = training.points.index_select(0, rows)[None]
-        gradient = torch.func.grad_and_value(partial(torch.func.functional_call, bound))
-        gradients, _ = gradient(parameters, (x, noise))
+    def update(rows: Tensor, epsilon: Tensor) -> None:
+        x = training.points.index_select(0, rows)
+        gradients, _ = torch.func.grad_and_value(value)(parameters, x, epsilon)
         ascent.plain(dict(zip(ascent.parameters, gradients.values(), strict=True)))
 
     in_one = torch.compile(update, dynamic=False, fullgraph=True)
@@ -140,27 +144,16 @@ def compiled(training: Training) -> Train:
     @torch.no_grad()
     def train(updates: int) -> None:
         for _ in range(updates):
-            rows = order.indices(MINIBATCH, len(training.points))[0]
-            in_one(rows, learner.noise.latents(MINIBATCH))
+            rows = indices(order, MINIBATCH, len(training.points))
+            in_one(rows, normal(learner.noise, 1, MINIBATCH, NZ))
 
     return train
-
-
-@dataclass
-class _Drawn:
-    """Noise that was drawn before, in the place of `Streams`."""
-
-    noise: Tensor
-
-    def latents(self, rows: int) -> Tensor:
-        return self.noise
 
 
 def update_in_parts(training: Training) -> Callable[[], dict[str, float]]:
     """One update, as `BackpropAEVB.step` makes it: the seconds of each part."""
     learner, order = training.learner, training.order
     assert isinstance(learner, backprop.BackpropAEVB)
-    assert order is not None
 
     @torch.no_grad()
     def update() -> dict[str, float]:
@@ -172,13 +165,13 @@ def update_in_parts(training: Training) -> Callable[[], dict[str, float]]:
             now = time.perf_counter()
             seconds[part], began = now - began, now
 
-        rows = order.indices(MINIBATCH, len(training.points))[0]
+        rows = indices(order, MINIBATCH, len(training.points))
         x = training.points.index_select(0, rows)
         done("gather the minibatch")
         images = factor(x)
         h, mean, log_variance = learner._encoder.forward(images)
         done("encoder")
-        noise = torch.exp(0.5 * log_variance).mul_(learner.noise.latents(MINIBATCH)[0])
+        noise = torch.exp(0.5 * log_variance).mul_(normal(learner.noise, *mean.shape))
         z, variance = mean + noise, torch.exp(log_variance)
         0.5 * (mean.square() + variance - log_variance - 1).sum()
         done("sample z, KL")
@@ -187,7 +180,7 @@ def update_in_parts(training: Training) -> Callable[[], dict[str, float]]:
         grad_log_variance = (grad_z * noise).add_(1).sub_(variance).mul_(0.5)
         gradients |= learner._encoder.backward(images, h, grad_z - mean, grad_log_variance)
         done("gradient, encoder")
-        learner.ascents["both"].ascend(gradients)
+        learner.ascents["model"].ascend(gradients)
         done("Adagrad and prior")
         return seconds
 

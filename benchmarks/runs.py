@@ -21,7 +21,7 @@ from run import folder_name
 from aevb import data, paths
 from aevb.results import curves, provenance
 from aevb.training import experiments, job
-from aevb.training.loop import log_points
+from aevb.training.log_points import log_points
 
 NZ: dict[data.Name, int] = {"mnist": 20, "freyface": 10}
 REPETITIONS, UPDATES = 7, 100
@@ -35,13 +35,13 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def measure(dataset: data.Name, algorithm: experiments.Algorithm) -> dict[str, object]:
+def measure(dataset: data.Name, algorithm: str) -> dict[str, object]:
     """One kind of run: a row of the table."""
     torch.set_num_threads(1)
     run = experiments.figure2_run(dataset, NZ[dataset], algorithm)
     images = data.load(dataset)
     ways = {
-        name: job.start([run], images, by_hand=name == "by_hand")
+        name: job.start(run, images, by_hand=name == "by_hand")
         for name in ("by_hand", "by_autograd")
     }
     for training in ways.values():
@@ -52,7 +52,7 @@ def measure(dataset: data.Name, algorithm: experiments.Algorithm) -> dict[str, o
             times[name].append(seconds(partial(training.advance, UPDATES)))
     update = {name: statistics.median(found) / UPDATES for name, found in times.items()}
     evaluation = statistics.median(
-        seconds(lambda: job.evaluate(ways["by_hand"], [run], images)) for _ in range(3)
+        seconds(lambda: job.evaluate(ways["by_hand"], run, images)) for _ in range(3)
     )
     end = experiments.end_of(run, "paper")
     evaluations = len(list(takewhile(lambda point: point <= end, log_points(run.minibatch))))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aevb import data, paths
 from aevb.files import atomic
-from aevb.model.networks import BernoulliDecoder, Model
+from aevb.model.networks import BernoulliDecoder, GaussianDecoder, Model
 from aevb.results import models
 
 # Where the page looks for it, below the root of the rendered book.
@@ -35,6 +35,7 @@ def packed(values: Tensor, kind: str) -> str:
 def decoder(model: Model, manifest: dict[str, Any]) -> dict[str, Any]:
     """The two layers of a decoder mean: z W + b, tanh, h W + b, sigmoid."""
     network = model.decoder
+    assert isinstance(network, BernoulliDecoder | GaussianDecoder)
     layers = [
         network.hidden,
         network.logits if isinstance(network, BernoulliDecoder) else network.mean,
@@ -45,7 +46,7 @@ def decoder(model: Model, manifest: dict[str, Any]) -> dict[str, Any]:
         "name": manifest["name"],
         "samples": manifest["samples"],
         "dataset": dataset,
-        "nz": model.nz[0],
+        "nz": model.nz,
         "hidden": layers[0].bias.numel(),
         "rows": rows,
         "columns": columns,
@@ -59,7 +60,7 @@ def decoder(model: Model, manifest: dict[str, Any]) -> dict[str, Any]:
 @torch.no_grad()
 def encoded(model: Model, images: Tensor) -> str:
     """Means of q(z|x), row by row."""
-    return packed(model.encoder(images[None]).mean[0], "f2")
+    return packed(model.encoder(images).mean, "f2")
 
 
 def chosen(labels: Tensor) -> list[int]:
@@ -79,7 +80,7 @@ def content() -> dict[str, Any]:
     found: dict[str, Any] = {
         "models": {name: decoder(*one) for name, one in stored.items()},
         # the norm of z under the prior lies between these with probability 0.9
-        "norms": {key: chi.ppf([0.05, 0.95], one.nz[0]).tolist() for key, one in networks.items()},
+        "norms": {key: chi.ppf([0.05, 0.95], one.nz).tolist() for key, one in networks.items()},
         "points": {},
         "digits": None,
     }

@@ -34,7 +34,7 @@ def test_an_update_in_parts_is_an_update(contenders: Any) -> None:
     seconds = [update(), update()]
     parts = pd.read_csv(paths.published() / "benchmarks" / "intel-xeon" / "parts.csv").part
     assert all(list(one) == list(parts.unique()) for one in seconds)
-    expected, found = (t.state(0)["parameters"] for t in (whole, in_parts))
+    expected, found = (t.state()["parameters"] for t in (whole, in_parts))
     for name, value in expected.items():
         assert torch.equal(value, found[name]), name
 
@@ -46,8 +46,8 @@ def test_what_is_compiled_does_the_same_work(contenders: Any) -> None:
     by_hand, compiled = contenders.begin(n_hidden=8), contenders.begin(n_hidden=8)
     by_hand.advance(3)
     contenders.compiled(compiled)(3)
-    expected, found = (t.state(0)["parameters"] for t in (by_hand, compiled))
-    start = contenders.begin(n_hidden=8).state(0)["parameters"]
+    expected, found = (t.state()["parameters"] for t in (by_hand, compiled))
+    start = contenders.begin(n_hidden=8).state()["parameters"]
     for name, value in expected.items():
         assert not torch.allclose(value, start[name], atol=1e-3), name
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-4)

@@ -114,7 +114,7 @@ def test_the_encoded_images_are_the_first_of_the_test_set() -> None:
     assert file is not None
     z = np.frombuffer(base64.b64decode(found["points"][MNIST]["z"]), "<f2").reshape(-1, 2)
     with torch.no_grad():
-        expected = models.read(file)[0].encoder(mnist.test[None, : len(z)]).mean[0]
+        expected = models.read(file)[0].encoder(mnist.test[: len(z)]).mean
     np.testing.assert_allclose(z, expected, atol=5e-3)
     assert mnist.test_labels is not None
     digits = found["digits"]

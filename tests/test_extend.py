@@ -1,15 +1,29 @@
-"""What readers are told to run and to look at: commands that the project has, files that exist."""
+"""What readers are told to run and to look at, and the examples that they are to start from.
+
+The examples are those of the chapter `cite`, section "How to extend", run as they stand there.
+"""
 
 import re
 import shlex
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
+import jupytext
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 import typer
+from scipy import special, stats
 
 from aevb import cli
-from aevb.training import experiments
+from aevb.learners import LEARNERS
+from aevb.model import networks
+from aevb.training import job, names
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("results/*.md"), *ROOT.glob("book/*.md")]
@@ -42,8 +56,8 @@ def test_a_command_of_aevb_is_understood(command: str) -> None:
     assert isinstance(group, typer.core.TyperGroup)
     known = group.commands[name]
     told = known.make_context(name, arguments).params if arguments else {}  # else a mention
-    for run in told.get("names") or []:
-        experiments.parse(run, told.get("study"), told.get("setting") or ())
+    for run in told.get("run_names") or []:
+        names.parse(run, told.get("study"), told.get("setting") or ())
 
 
 @pytest.mark.parametrize("command", MAKE)
@@ -83,9 +97,110 @@ def test_every_column_of_results_is_explained() -> None:
 def test_every_study_is_explained_and_there() -> None:
     text = (ROOT / "results" / "README.md").read_text()
     table = text.split("### Studies")[1].split("\n\n")[1]
-    names = re.findall(r"`([^`/]+)/`", table)
-    patterns = {name: re.sub("<.+?>", r"[\\d.]+", name) for name in names}
+    studies_named = re.findall(r"`([^`/]+)/`", table)
+    patterns = {name: re.sub("<.+?>", r"[\\d.]+", name) for name in studies_named}
     studies = [folder.name for folder in (ROOT / "results" / "curves").iterdir()]
     there = {s: [n for n, p in patterns.items() if re.fullmatch(p, s)] for s in studies}
     assert [study for study, named in there.items() if not named] == []
-    assert set(names) == {name for named in there.values() for name in named}
+    assert set(studies_named) == {name for named in there.values() for name in named}
+
+
+# --------------------------------------------------------------------------- the chapter's examples
+
+
+@pytest.fixture(scope="module")
+def examples() -> Iterator[dict[str, Any]]:
+    """What the section's cells leave behind, by name; what they register is forgotten again."""
+    chapter = (ROOT / "book" / "chapters" / "cite.md").read_text()
+    imports, cells = (
+        [cell.source for cell in jupytext.reads(text, "md:myst").cells if cell.cell_type == "code"]
+        for text in chapter.split("\n## How to extend\n")
+    )
+    left: dict[str, Any] = {"__name__": "examples"}
+    lines = re.findall(r"^(?:import|from) .+$", imports[0], re.M)
+    with (
+        patch.dict(LEARNERS),
+        patch.dict(networks.DECODERS),
+        patch.object(plt, "show"),
+    ):
+        exec("\n".join(lines), left)
+        for cell in cells:
+            exec(cell, left)
+        yield left
+    plt.close("all")
+
+
+def test_on_another_data_set_a_bound_is_above_any_model_without_z(examples: dict[str, Any]) -> None:
+    x = examples["discs"].test.double().numpy()
+    mean = x.mean(0)
+
+    def score(p: Any) -> float:
+        return float((special.xlogy(x, p) + special.xlogy(1 - x, 1 - p)).sum(1).mean())
+
+    assert examples["floor"] == pytest.approx(score(mean), abs=1e-3)
+    for optimiser in ("Adagrad", "RMSprop"):
+        assert score(mean) + 20 < examples["bounds"][optimiser].test.iloc[-1] < score(x)
+
+
+def test_an_optimiser_of_torch_makes_the_curve_of_our_own(examples: dict[str, Any]) -> None:
+    run, discs = examples["own"], examples["discs"]
+    ours, theirs = job.start(run, discs), job.start(run, discs)
+    adagrad = partial(torch.optim.Adagrad, lr=run.step_size, initial_accumulator_value=1e-8, eps=0)
+    theirs.learner.ascents["model"] = examples["FromTorch"](
+        theirs.learner.model.named_parameters(), adagrad
+    )
+    bounds = []
+    for _ in range(20):
+        ours.advance(1)
+        theirs.advance(1)
+        assert theirs.running_bound == pytest.approx(ours.running_bound, abs=1e-3)
+        bounds.append(ours.running_bound)
+    assert bounds[-1] > bounds[0] + 1
+
+
+def test_a_likelihood_is_a_density_of_its_draws(examples: dict[str, Any]) -> None:
+    x, log_rate = examples["photons"].test[:5], torch.linspace(-2, 2, 256)
+    poisson = examples["Poisson"](log_rate)
+    expected = stats.poisson.logpmf(x.numpy(), log_rate.exp().numpy()).sum(1)
+    np.testing.assert_allclose(poisson.log_prob(x), expected, rtol=1e-5)
+    many = examples["Poisson"](log_rate.expand(20_000, -1)).draw(torch.Generator().manual_seed(0))
+    error = (many.mean(0) - log_rate.exp()) / (log_rate.exp() / len(many)).sqrt()
+    assert error.abs().max() < 4.5
+    assert error.std() == pytest.approx(1, abs=0.15)
+
+
+def test_a_decoder_learns_but_not_more_than_the_truth(examples: dict[str, Any]) -> None:
+    x = examples["photons"].test.double().numpy()
+    finer = 3 + 9 * (np.arange(200) + 0.5) / 200
+    centres = map(np.ravel, np.meshgrid(finer, finer))
+    rates = 0.1 + 5 * examples["discs_around"](*centres).double().numpy()
+
+    def log_prob(x: Any, rates: Any) -> Any:
+        """Of all counts at all rates, `(images, rates)`."""
+        constant = special.gammaln(x + 1).sum(1, keepdims=True)
+        return x @ np.log(rates).T - rates.sum(1) - constant
+
+    exact = special.logsumexp(log_prob(x[:50], rates), 1) - np.log(len(rates))
+    np.testing.assert_allclose(examples["truth"][:50], exact, rtol=0, atol=0.5)
+    assert examples["truth"][:50].mean().item() == pytest.approx(exact.mean(), abs=0.05)
+    no_z = log_prob(x, x.mean(0, keepdims=True)).mean()
+    assert examples["worst"] == pytest.approx(no_z, abs=1e-2)
+    end = examples["bounds"]["photons"].iloc[-1]
+    assert no_z + 100 < end.test < examples["truth"].mean()
+    assert end.train < examples["truth"].mean()
+
+
+def test_a_learner_of_one_sample_is_aevb_and_more_samples_are_nearer_to_the_likelihood(
+    examples: dict[str, Any],
+) -> None:
+    learnt, log_px = examples["learnt"], examples["log_px"]
+    pd.testing.assert_frame_equal(learnt["IWAE, L = 1"], learnt["AEVB, estimator A"])
+    for name in log_px:
+        end = learnt[name].iloc[-1]
+        assert end.test < log_px[name] + 3 * end.test_se
+    assert log_px["IWAE, L = 1"] < log_px["IWAE, L = 10"] < examples["ceiling"]
+
+
+def test_what_the_examples_register_is_known_to_runs(examples: dict[str, Any]) -> None:
+    assert names.parse("mnist-nz2-iwae-seed0", "mine", ["n_samples=5"]).learner is examples["IWAE"]
+    assert names.parse("mnist-nz2-aevb-seed0", "mine", ["likelihood=poisson"])
