@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from tiny import IMAGES, TINY, checkpoint, curve, manifest, table
 
 from aevb import paths
