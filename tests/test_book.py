@@ -162,12 +162,6 @@ def test_execution_is_recorded_and_fits_a_small_machine(notebook: Path) -> None:
     assert re.search(row, build.execution_tables(), re.MULTILINE)
 
 
-def test_the_readme_says_how_long_all_chapters_take() -> None:
-    records = [json.loads(file.read_text()) for file in (BOOK / "executions").glob("*.json")]
-    assert "all of them, in about six minutes" in (BOOK.parent / "README.md").read_text()
-    assert 4.5 < sum(record["processor_seconds"] for record in records) / 60 < 7.5
-
-
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
 def test_figures_say_what_they_show(notebook: Path) -> None:
     for c in read(notebook).cells:
