@@ -1,8 +1,7 @@
 """Auto-Encoding Variational Bayes (Kingma & Welling, arXiv:1312.6114), reproduced.
 
-What most users need is here; each name has an example in its docstring. Data flows one way:
-`data → learners → training → results → comparison → figures`, with `model` and `inference` below
-the learners. Nothing lower imports anything higher.
+What most users need is here. Data flows one way: `data → learners → training → results →
+comparison → figures`, with `model` and `inference` below the learners.
 
 A name is imported when it is first asked for, so `import aevb` takes no time and no PyTorch.
 """

@@ -45,7 +45,9 @@ def _print_version(wanted: bool) -> None:
 def _options(
     _: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     pass
@@ -281,7 +283,7 @@ def list_runs(
         str | None, typer.Option(help="Only those whose local curve ends before this budget does.")
     ] = None,
 ) -> None:
-    """Print the names of the runs of Figures 2 and 3, the one that takes longest not at the end."""
+    """Print the runs of Figures 2 and 3, Figure 3 first: its longest run should not start last."""
     here = data.available() if available else experiments.NZ
     runs = [one for figure in reversed(experiments.RUNS.values()) for one in figure(seed)]
     for one in runs:

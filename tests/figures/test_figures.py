@@ -50,11 +50,11 @@ def test_figure3_draws_two_panels_and_every_curve_of_the_paper(project: Path) ->
 
 
 def test_figure2_draws_each_column_in_its_style(project: Path) -> None:
-    """The train line is averaged over the paper's window."""
+    """Train is averaged over the paper's window; test is on MNIST of the validation images."""
     averaged = {}
     for root, offset in ((paths.published(), -110.0), (paths.local(), -120.0)):
         curve = put(root, RUN, dict.fromkeys((1e5, 9e5, 1e6), offset))
-        change(curve, train_running=[offset, offset + 1, offset + 2], test=offset + 3)
+        change(curve, train_running=[offset, offset + 1, offset + 2], validation=offset + 3)
         line = pairs.our_line(curves.read(curve.path), RUN, "train_running")
         assert line is not None
         assert offset + 1 < line.values[-1] < offset + 2

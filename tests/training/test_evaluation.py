@@ -104,7 +104,7 @@ def test_marginal_likelihoods_are_of_the_first_1000_training_and_test_points() -
 
 
 def test_likelihoods_are_read_by_appendix_d_with_the_papers_settings() -> None:
-    sizes, pixels = Architecture(12, 7, NZ, "bernoulli"), torch.rand(40, 12)
+    sizes, pixels = Architecture(12, 7, NZ, "bernoulli"), torch.rand(40, 12, generator=noise())
     small = initialised(sizes, Initialisation(std=1.0), generator(0, "start"))
     mnist = Dataset("mnist", pixels[:20], pixels[:0], pixels[20:], (3, 4))
     found, same = evaluation.marginal_logliks(small, mnist.train, mnist, noise()), noise()

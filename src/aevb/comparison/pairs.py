@@ -21,7 +21,7 @@ LEAP = 10
 
 
 def splits(run: Run) -> dict[str, tuple[str, str]]:
-    """What of a run of the paper's figures stands beside the paper's curves.
+    """Which of our columns is compared with which split of the paper.
 
     Figure 2's test curves on MNIST are found to be of the validation images (the chapter `unsaid`).
     There `validation` is like the paper's, and `test`, all 10,000 test images, is shown beside it.
@@ -36,7 +36,7 @@ def splits(run: Run) -> dict[str, tuple[str, str]]:
 
 
 def on_papers_images(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a table of runs and splits whose images are the paper's, as far as is found.
+    """The rows of a table of runs and splits whose images appear to be those the paper used.
 
     All rows but `test` of the runs that have `validation` (`splits`).
     """
@@ -59,6 +59,15 @@ def paper_line(run: Run, split: str) -> Line:
         paper[curves.PAPER_COLUMN[figure]].to_numpy(float),
         (visible.min(), visible.max()),
     )
+
+
+def column_beside(run: Run, split: str, curve: Curve) -> str:
+    """Our column that is drawn beside the paper's train or test curve.
+
+    On the images that the paper's curve seems to be of, where the file has them (`splits`).
+    """
+    columns = [column for column, papers in splits(run).values() if papers == split]
+    return next(column for column in columns if column in curve.table or column == columns[-1])
 
 
 def our_line(curve: Curve, run: Run, column: str) -> Line | None:

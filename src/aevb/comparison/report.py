@@ -64,8 +64,14 @@ def _same_seed(seed: int) -> list[str]:
     """Lines on fresh runs against the published runs of the same seed."""
     fresh = same_seed.checks(seed)
     fresh = fresh[fresh.other_settings == ""]  # `same_seed.problems` tells of the others
+    lines, older = [], fresh[fresh.check == same_seed.NOT_COMPARED]
+    if not older.empty:
+        lines += [
+            f"{len(older)} local runs are not compared with the published ones of the same seed: "
+            "those are of the first edition and have another step size or split."
+        ]
+    fresh = fresh.drop(older.index)
     against = fresh.dropna(subset=["largest_difference"])
-    lines = []
     if not against.empty:
         lines += ["Local runs against the published runs of the same seed, largest differences:"]
     for _, rows in against.groupby(["check", "tolerance"], sort=False):

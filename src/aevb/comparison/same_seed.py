@@ -44,6 +44,8 @@ LATE = {
 
 # In the first edition each seed chose a step size of its own, and all had one split.
 CHOSEN_BY_SEED = ("step_size", "split")
+# Stands in the place of a check where those differ: nothing says how near the runs should be.
+NOT_COMPARED = "a first-edition curve with another step size or split"
 
 
 def checks(seed: int = 0) -> pd.DataFrame:
@@ -53,14 +55,15 @@ def checks(seed: int = 0) -> pd.DataFrame:
         One row per run that has both, and check that it must pass: `run`, `other_settings` (in
         words; empty if they are the same), `check` (in words), its `tolerance`, and
         `largest_difference` over all columns and the check's rows that both have, in nats, see
-        `largest_difference` (NaN if there is none, and with other settings). None where the
-        published curve is of the first edition and has another step size or split.
+        `largest_difference` (NaN if there is none, and with other settings). The check is
+        `NOT_COMPARED` where the published curve is of the first edition and other step sizes or
+        splits make the runs incomparable.
 
     Raises:
         DamagedFileError: if a curve or its manifest cannot be read, or they are not of each other,
             or each of two curves has columns that the other lacks.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for run in (run for runs in experiments.RUNS.values() for run in runs(seed)):
         ours = curves.find(run.study, run.name, paths.local())
         published = curves.find(run.study, run.name)
@@ -72,7 +75,8 @@ def checks(seed: int = 0) -> pd.DataFrame:
         if first_edition and other:
             other = curves.other_settings(*map(_not_chosen, settings))
             if not other:
-                continue  # another step size or split: nothing says how near they should be
+                rows.append({"run": run.name, "other_settings": "", "check": NOT_COMPARED})
+                continue
         columns = _shared_columns(ours, published)
         required = (
             [LATE[run.dataset]]
@@ -92,8 +96,8 @@ def checks(seed: int = 0) -> pd.DataFrame:
                     "tolerance": check.tolerance,
                 }
             )
-    columns = ["run", "other_settings", "check", "largest_difference", "tolerance"]
-    return pd.DataFrame(rows, columns=columns)
+    header = ["run", "other_settings", "check", "largest_difference", "tolerance"]
+    return pd.DataFrame(rows, columns=header)
 
 
 def _shared_columns(ours: Curve, published: Curve) -> list[str]:

@@ -43,7 +43,8 @@ def figure2(*, local: bool = True, narrow: bool = False) -> Figure:
     """Figure 2: the lower bound against training samples, ours over the paper's, nine panels.
 
     The paper's curves are the wide pale lines. Ours are the thin dark lines: the published runs,
-    or, where there is none, the local ones. Dots mark a local run beside a published one.
+    or, where there is none, the local ones. Dots mark a local run beside a published one. Test is
+    on MNIST the bound of the validation images, of which the paper's test curves seem to be.
 
     Args:
         local: whether to draw the runs of this machine at all.
@@ -128,12 +129,12 @@ def draw(curve: Curve) -> Figure:
     figure = Figure(figsize=(6.4, 4))
     ax = figure.subplots()
     _draw(ax, run, with_local=False)
-    colour, columns = COLOURS[run.algorithm], curves.COLUMNS[run.study]
+    colour = COLOURS[run.algorithm]
     filled = {"train": colour, "test": "white"}
     handles = [Line2D([], [], color="grey", lw=3.5, alpha=0.4, label="the paper")]
     for split, style in STYLES.items():
         handles.append(Line2D([], [], color=colour, ls=style, label=f"published, {split}"))
-        if line := pairs.our_line(curve, run, columns[split]):
+        if line := pairs.our_line(curve, run, pairs.column_beside(run, split, curve)):
             (circles,) = ax.plot(
                 line.samples, line.values, "o", color=colour, ms=4, mfc=filled[split]
             )
@@ -242,13 +243,13 @@ def _draw(ax: Axes, run: Run, with_local: bool) -> None:
     published = curves.seeds(run.study, run.name)
     local = curves.seeds(run.study, run.name, paths.local()) if with_local else []
     for split, style in STYLES.items():
-        paper, column = pairs.paper_line(run, split), curves.COLUMNS[run.study][split]
+        paper = pairs.paper_line(run, split)
         ax.plot(paper.samples, paper.values, style, color=colour, lw=3.5, alpha=0.3)
         for curve in published or local:
-            if line := pairs.our_line(curve, run, column):
+            if line := pairs.our_line(curve, run, pairs.column_beside(run, split, curve)):
                 ax.plot(line.samples, line.values, style, color=colour, lw=1.2)
         for curve in local if published else []:
-            if line := pairs.our_line(curve, run, column):
+            if line := pairs.our_line(curve, run, pairs.column_beside(run, split, curve)):
                 ax.plot(line.samples, line.values, ".", color=colour, ms=2.5)
 
 

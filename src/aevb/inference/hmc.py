@@ -229,10 +229,9 @@ def kinetic_energy(momentum: Tensor) -> Tensor:
 def adapted(step_size: Tensor, acceptance: Tensor, factor: float = STEP_FACTOR) -> Tensor:
     """Step sizes for the next proposal: larger where mean acceptance reached 90 %, else smaller.
 
-    The mean is over the chains that share a step size. It is that of the acceptance probabilities:
-    of a single chain's yes or no, no mean would be 90 %. Shared by many chains, the step size ends
-    where 90 % are accepted; a chain alone alternates between a step size that is short enough and
-    the next one, and has about 70 % accepted.
+    We average acceptance probabilities over the chains that share a step size, not decisions: one
+    decision is 0 or 1. A step size shared by many chains settles near 90 % acceptance. A single
+    chain alternates between two step sizes and accepts about 70 %.
 
     Args:
         step_size: `(1, 1)` or `(rows, 1)`.

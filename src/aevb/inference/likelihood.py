@@ -1,8 +1,8 @@
 """Estimators of the marginal log likelihood log p(x) of a decoder (Appendix D).
 
-All return `(rows,)`, nats per datapoint. `appendix_d` is the paper's own estimator,
-`mispaired_rows` what its code is inferred to have made of it, `importance_sampled` the one to
-trust, `quadrature` the brute force that they are checked against.
+The estimators return `(rows,)`, nats per datapoint. `appendix_d` is the paper's own estimator,
+`mispaired_rows` what its code is inferred to have made of it, `importance_sampled` the more
+accurate one, `quadrature` the brute force that they are checked against.
 """
 
 import math

@@ -37,8 +37,8 @@ def lower_bound(model: Model, x: Tensor, epsilon: Tensor, estimator: Estimator =
 class AEVB(Learner):
     """Encoder and decoder climb the same bound, with one gradient.
 
-    Runs with one hidden layer, L = 1 and estimator B train by `backprop.BackpropAEVB`, the same
-    step with its gradients by hand: a change of one is a change of both.
+    Runs with one hidden layer, L = 1 and estimator B use `backprop.BackpropAEVB`, which computes
+    the same step with hand-written gradients. Change both together.
 
     Args:
         model: encoder and decoder.
@@ -63,8 +63,10 @@ class AEVB(Learner):
         self.n_samples, self.estimator = n_samples, estimator
 
     def step(self, x: Tensor) -> Tensor:
-        """One update from a minibatch `(M, pixels)`; returns its mean bound."""
+        """Algorithm 1 from the second line of its loop on, for a minibatch Xᴹ `(M, pixels)`."""
+        # ε ← L random samples from p(ε) = N(0, I), for each datapoint
         epsilon = normal(self.noise, self.n_samples, len(x), self.model.nz)  # (L, M, nz)
+        # L̃(θ, φ; Xᴹ, ε), and its gradient; θ, φ ← an update along it
         bound = lower_bound(self.model, x, epsilon, self.estimator)  # (M,)
         self.ascents["model"].climb(bound.sum())
         return bound.detach().mean()

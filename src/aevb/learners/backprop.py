@@ -1,9 +1,9 @@
 """The steps of AEVB and wake-sleep with their gradients by hand.
 
-Autograd computes the same gradients (tests/test_backprop.py holds the two against each other); this
-saves its bookkeeping and passes over memory: results/benchmarks/<processor>/runs.csv has the gain
-for each data set and algorithm. It serves what the paper ran, on the CPU with exactly the networks
-below; everything else takes the readable form in `learners`.
+Autograd computes the same gradients: tests/learners/test_backprop.py holds the two against each
+other. This saves its bookkeeping and passes over memory; results/benchmarks/<processor>/runs.csv
+has the gain for each data set and algorithm. It serves what the paper ran, on the CPU with exactly
+the networks below; everything else takes the readable form in `learners`.
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ def faster(kind: type[Learner], model: Model, options: Mapping[str, Any]) -> typ
 
 
 class BackpropAEVB(AEVB):
-    """`AEVB` with one sample of z and estimator B."""
+    """`AEVB` with one sample of z and estimator B, with hand-written gradients."""
 
     def __init__(self, model: Model, *arguments: Any, **options: Any) -> None:
         super().__init__(model, *arguments, **options)
@@ -77,7 +77,7 @@ class BackpropAEVB(AEVB):
 
 
 class BackpropWakeSleep(WakeSleep):
-    """`WakeSleep`."""
+    """`WakeSleep` with hand-written gradients."""
 
     def __init__(self, model: Model, *arguments: Any, **options: Any) -> None:
         super().__init__(model, *arguments, **options)
@@ -112,8 +112,8 @@ class BackpropWakeSleep(WakeSleep):
         self.ascents["encoder"].ascend(gradients)
 
 
-# Forward and backward side by side. Nothing is kept between updates: what an update frees the next
-# takes again, still in the cache. `x` of a large layer is in the precision of `products`.
+# Forward and backward side by side. Buffers are freed after each update, so that the next one gets
+# memory that is still in the cache. `x` of a large layer is in the precision of `products`.
 
 
 class _Layer:
@@ -137,7 +137,7 @@ class _Layer:
 
 
 def _before_tanh(grad_h: Tensor, h: Tensor) -> Tensor:
-    """In place of the gradient by a tanh layer's output, that before its tanh."""
+    """Turn the gradient with respect to tanh(a) into that with respect to a, in place."""
     return torch.ops.aten.tanh_backward.grad_input(grad_h, h, grad_input=grad_h)  # type: ignore[no-any-return]
 
 

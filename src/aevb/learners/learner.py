@@ -18,7 +18,8 @@ class Learner:
         noise: the generator of the algorithm's own randomness.
 
     Attributes:
-        moves: what has an ascent, with accumulators, of its own: `model`, `encoder` or `decoder`.
+        moves: parts of the model that are updated separately, each with its own accumulators:
+            `model`, `encoder` or `decoder`.
         options: names of further arguments of the subclass; each is a setting of a run.
         trains_encoder: whether there is a q(z|x) in the end, and so a lower bound.
         takes_all_points: whether every update takes all N datapoints, in order.

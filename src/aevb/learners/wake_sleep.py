@@ -14,8 +14,8 @@ class WakeSleep(Learner):
     """Decoder and encoder climb two different objectives, in turn.
 
     Only real datapoints are counted as training samples, as in the paper's figures. Runs with one
-    hidden layer train by `backprop.BackpropWakeSleep`, the same step with its gradients by hand: a
-    change of one is a change of both.
+    hidden layer use `backprop.BackpropWakeSleep`, which computes the same step with hand-written
+    gradients. Change both together.
 
     Args:
         model: encoder and decoder.

@@ -81,8 +81,6 @@ def product(
 class _Affine(torch.autograd.Function):
     """An affine map for autograd, its three products by `product`."""
 
-    generate_vmap_rule = False
-
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor, rounds: bool) -> Tensor:
         if rounds:

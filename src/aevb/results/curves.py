@@ -36,7 +36,7 @@ CHECKOUT = "run this in a checkout of the project, which has them under results/
 FIELDS = {"name", "samples", "configuration", "configuration_sha256", "data_sha256"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curve:
     """A curve file. Its manifest is read when it is first asked for.
 
@@ -142,9 +142,10 @@ def read(source: Path) -> Curve:
     """
     if not source.exists():
         raise FileNotFoundError(f"no curve at {source}: {remedy('run', source)}")
+    digest = _digest_in_manifest(source)
     with reading(source, f"delete it; {remedy('run', source)}"):
         content = source.read_bytes()
-        if (digest := _digest_in_manifest(source)) and digest != sha256(content).hexdigest():
+        if digest and digest != sha256(content).hexdigest():
             raise ValueError("it is not the file that its manifest describes")
         table = pd.read_csv(BytesIO(content))
         if "samples" not in table or table.empty or len(table.columns) < 2:
@@ -159,8 +160,11 @@ def read(source: Path) -> Curve:
 def _digest_in_manifest(source: Path) -> str | None:
     """The SHA-256 that the manifest gives of the curve; None without a manifest or a digest."""
     file = source.with_suffix(".json")
-    digest: str | None = json.loads(file.read_text()).get("curve_sha256") if file.exists() else None
-    return digest
+    if not file.exists():
+        return None
+    with reading(file, f"delete it; {remedy('run', source)}"):
+        digest: str | None = json.loads(file.read_text()).get("curve_sha256")
+        return digest
 
 
 def find(study: str, name: str, results: Path | None = None) -> Curve | None:

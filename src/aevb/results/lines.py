@@ -10,7 +10,7 @@ import numpy.typing as npt
 Numbers = float | npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
     """Values in nats per datapoint against training samples.
 

@@ -1,6 +1,6 @@
 """What is evaluated at a run's log points: fresh estimates on fixed images.
 
-Every function returns the values of single datapoints, in nats, by the column of the curve.
+Each measure returns, by column of the curve, one value per datapoint, in nats.
 """
 
 import torch

@@ -22,8 +22,8 @@ SAMPLES_BETWEEN_REPORTS = 20_000
 Row = dict[str, float]
 State = dict[str, Any]
 
-# Before so many samples a spike at the end of the warm-up may heal: see `Training.has_diverged`.
-SAMPLES_TO_HEAL = 100_000
+# A spike at the end of the warm-up may heal until then: see `Training.has_diverged`.
+SAMPLES_TO_HEAL, WARMUPS_TO_HEAL = 100_000, 10
 FAR_BELOW = 10.0
 
 
@@ -117,7 +117,7 @@ class Training:
         first, last = self.rows[0], self.rows[-1]
         updates = max(ascent.optimisation.warmup for ascent in self.learner.ascents.values())
         warmup = updates * self.samples_per_update
-        healed = last["samples"] >= max(FAR_BELOW * warmup, SAMPLES_TO_HEAL)
+        healed = last["samples"] >= max(WARMUPS_TO_HEAL * warmup, SAMPLES_TO_HEAL)
         bound, untrained = last["train_running"], first["train_running"]
         return not math.isfinite(bound) or (healed and bound < -FAR_BELOW * abs(untrained))
 

@@ -71,12 +71,12 @@ def paper_run(name: str) -> Run:
     """
     datasets, algorithms = "|".join(DATASETS), "|".join(LEARNERS)
     if match := re.fullmatch(r"(.+)-step([0-9.e+-]+)", name):
-        with _wrong_settings_named(name), suppress(ValueError):
+        base = paper_run(match[1])
+        with _wrong_settings_named(name), suppress(OverflowError):
             step_size = float(match[2])
-            for candidate in candidates(paper_run(match[1])):
-                run = replace(candidate, seed=paper_run(match[1]).seed, step_size=step_size)
-                if run.name == name:
-                    return run
+            run = replace(candidates(base)[0], seed=base.seed, step_size=step_size)
+            if run.name == name:
+                return run
     with _wrong_settings_named(name):
         if match := re.fullmatch(rf"({datasets})-nz(\d+)-({algorithms})-seed(\d+)", name):
             dataset, nz, algorithm, seed = match.groups()

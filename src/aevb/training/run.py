@@ -17,8 +17,8 @@ from aevb.model.products import Products
 # The study whose runs are the candidates for a step size: their names end with it.
 SELECTION = "step-size-selection"
 
-# Of an untrained model, whose log p(x) is -543.4 nats, it reads -543.4 with 5 dimensions, -542.4
-# with 10 and +60 with 20.
+# For an untrained model, whose log p(x) is -543.4 nats, Appendix D gives -543.4 with 5 dimensions,
+# -542.4 with 10 and +60 with 20.
 MAX_NZ_OF_APPENDIX_D = 5
 
 ENCODER_SETTINGS = ("encoder_log_variance_factor", "init_encoder_log_variance_std")
