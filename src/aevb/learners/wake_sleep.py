@@ -57,8 +57,8 @@ class WakeSleep(Learner):
             z = q.sample(normal(self.noise, len(x), self.model.nz))  # (M, nz)
         log_px_given_z = self.model.decoder(z).log_prob(x)  # (M,)
         self.ascents["decoder"].climb(log_px_given_z.sum())
-        log_ratio = standard_normal_log_prob(z) - q.log_prob(z)  # (M,)
-        bound: Tensor = log_px_given_z.detach() + log_ratio  # (M,)
+        log_pz, log_qz = standard_normal_log_prob(z), q.log_prob(z)  # (M,)
+        bound: Tensor = log_px_given_z.detach() + log_pz - log_qz
         return bound.mean()
 
     def sleep(self, rows: int) -> None:
