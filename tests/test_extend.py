@@ -204,3 +204,10 @@ def test_a_learner_of_one_sample_is_aevb_and_more_samples_are_nearer_to_the_like
 def test_what_the_examples_register_is_known_to_runs(examples: dict[str, Any]) -> None:
     assert names.parse("mnist-nz2-iwae-seed0", "mine", ["n_samples=5"]).learner is examples["IWAE"]
     assert names.parse("mnist-nz2-aevb-seed0", "mine", ["likelihood=poisson"])
+
+
+@pytest.mark.data("mnist")
+def test_the_python_of_the_readme_trains_a_run_and_draws_it(project: Path) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.S | re.M)
+    exec(code.replace("samples=1e5", "samples=1e4"), {})
+    assert (project / "mine.png").stat().st_size > 10_000
