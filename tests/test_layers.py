@@ -17,8 +17,9 @@ FLOORS = [
     {"results"},
     {"training"},
     {"comparison"},
-    {"figures"},
+    {"figures", "judge_command"},
     {"cli"},
+    {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
