@@ -29,7 +29,7 @@ X = {
     "epochs": r"(.*[/_ ])?epochs?",
 }
 IGNORED = r".*(__min|__max|_se|_std)|.*time(stamp)?|_runtime|lr.*|.*learning.?rate|seed"
-KL = r"(^|[^a-z])kl|kld|(^|[^a-z])rate$"
+KL = r"kl|(^|[^a-z])rate$"
 RECONSTRUCTION = r"(^|[^a-z])rec|recon|nll|bce|distortion|log_?p_?x|cross"
 LOSS = r"loss|nll|nelbo|(^|[^a-z])neg|cost|bce|cross"
 BOUND = r"elbo|bound|likelihood|loglik|log_?p"
@@ -99,10 +99,11 @@ def read(name: str, options: Options, content: BinaryIO | None = None) -> Foreig
         DamagedFileError: if the file cannot be read; names the line and what to do.
         OSError: if there is no such file.
     """
-    if content is not None:
-        return _understood(_Table(name, _text(name, content)), options)
-    with Path(name).open("rb") as file:
-        return _understood(_Table(name, _text(name, file)), options)
+    with (
+        Path(name).open("rb") if content is None else content as file,
+        _text(name, file) as text,
+    ):
+        return _understood(_Table(name, text), options)
 
 
 def _text(name: str, content: BinaryIO) -> io.TextIOWrapper:
