@@ -220,6 +220,16 @@ def test_a_mistake_of_units_is_found_and_no_other(
     assert suspect.check in str(found)
 
 
+def test_a_mistake_is_found_in_the_means_of_many_minibatches() -> None:
+    samples = np.arange(50_000) * 100.0  # from an untrained model
+    line = CURVE.line("train_running")
+    values = np.interp(np.log10(samples + 1), np.log10(line.samples), line.values) / 784
+    found = judge.judge(samples, values, like="mnist-nz20-aevb", split="train")
+    assert [suspect.mistake for suspect in found.suspects] == [
+        "the values are a mean over the 784 pixels, not their sum"
+    ]
+
+
 @pytest.mark.parametrize(("times", "epochs"), [(1 / 1.2, "60,000"), (1.2, "50,000")])
 def test_epochs_of_another_size_are_found_where_the_spread_allows(
     known: Line, times: float, epochs: str

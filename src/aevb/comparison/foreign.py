@@ -11,6 +11,7 @@ import re
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -161,41 +162,41 @@ class _Table:
         Raises:
             DamagedFileError: naming the first line that is wrong, and what to do.
         """
-        places = [self.columns.index(column) for column in wanted]
-        kept, lines = [array("d") for _ in places], array("q")
+        pick = itemgetter(*(self.columns.index(column) for column in wanted))
+        kept, lines = array("d"), array("q")
         reader = csv.reader(self.text, delimiter=self.separator, skipinitialspace=True)
-        dots = commas = 0  # the last lines with decimals of either kind
+        width, decimal_commas, dots, commas = len(self.columns), self.separator != ",", False, False
         try:
             for row in reader:
-                if not row or row[0].startswith("#"):
+                if not row or row[0][:1] == "#":
                     continue
-                if len(row) != len(self.columns):
+                if len(row) != width:
                     self._check_width(row)
-                cells = [row[place] for place in places]
-                if not any(map(str.strip, cells[1:])):
-                    continue  # a row of other columns
-                for values, cell in zip(kept, cells, strict=True):
-                    try:
-                        values.append(float(cell))
-                    except ValueError:
-                        values.append(_number(cell, self.separator))
-                        commas = reader.line_num if "," in cell else commas
-                    if self.separator != "," and "." in cell:
-                        dots = reader.line_num
-                if dots and commas:
-                    raise ValueError(
-                        "dots and commas are both in numbers of this file; leave out separators of "
-                        "thousands"
-                    )
+                try:
+                    numbers = list(map(float, pick(row)))
+                except ValueError:
+                    cells = pick(row)
+                    if not any(map(str.strip, cells[1:])):
+                        continue  # a row of other columns
+                    numbers = [_number(cell, self.separator) for cell in cells]
+                    commas = commas or any("," in cell for cell in cells)
+                if decimal_commas:
+                    dots = dots or any("." in cell for cell in pick(row))
+                    if dots and commas:
+                        raise ValueError(
+                            "dots and commas are both in numbers of this file; leave out "
+                            "separators of thousands"
+                        )
+                kept.extend(numbers)
                 lines.append(reader.line_num)
         except (ValueError, csv.Error) as error:
             line = self.above + reader.line_num
             raise DamagedFileError(f"{self.name}, line {line}: {error}") from None
         if not lines:
             raise DamagedFileError(f"{self.name} has no row with a value in {wanted[-1]}")
-        numbers = [np.frombuffer(values) for values in kept]
-        self._check(wanted, numbers, self.above + np.frombuffer(lines, np.int64))
-        return numbers
+        columns = list(np.frombuffer(kept).reshape(-1, len(wanted)).T)
+        self._check(wanted, columns, self.above + np.frombuffer(lines, np.int64))
+        return columns
 
     def _check_width(self, row: list[str]) -> None:
         """A row has a cell for each column; empty ones may follow."""

@@ -310,6 +310,7 @@ def judge(
     found = Judgement(ours.name, ours.split, points, [], _notes(ours, x, y))
     suspects = list(_missing_kl(ours, x, y, reconstruction, kl))
     if not found.inside and not suspects:
+        x, y = _thinned(ours, x, y)
         suspects = list(_suspects(ours, x, y, found.compared, minibatch or ours.data[2]))
     if not found.compared:
         most = max(line.end for line in ours.seeds.values())
@@ -356,6 +357,15 @@ def _compare(ours: Reference, x: Array, y: Array) -> list[Point]:
         for s, value in zip(x[last].tolist(), line.values[last].tolist(), strict=True)
     ]
     return [point for point in points if not math.isnan(point.ours) or not math.isnan(point.paper)]
+
+
+def _thinned(ours: Reference, x: Array, y: Array) -> tuple[Array, Array]:
+    """At most 500 points a decade, so that millions are not averaged for every suspect."""
+    x, y = x[x > 0], y[x > 0]
+    last = np.append(np.diff(np.floor(500 * np.log10(x))) != 0, True)[: len(x)]
+    if ours.window:
+        return x[last], Line(x, y).mean(np.append(0, x[last][:-1]), x[last])
+    return x[last], y[last]
 
 
 def _share_inside(points: list[Point]) -> float:
