@@ -105,17 +105,20 @@ def test_an_export_of_tensorboard() -> None:
 
 
 def test_an_export_of_weights_and_biases() -> None:
-    runs = ("likely-river-3", "brave-elbo-4")
-    names = ["Step"] + [f"{r} - val_loss{e}" for r in runs for e in ("", "__MIN", "__MAX")]
+    runs = ("low-loss-3", "brave-test-4")  # what runs are called says nothing
+    names = ["Step"] + [f"{r} - val_elbo{e}" for r in runs for e in ("", "__MIN", "__MAX")]
     header = ",".join(f'"{name}"' for name in names)
-    rows = ('"10000","120.5","120.5","120.5","","",""', '"15000","","","","130","130","130"',
-            '"20000","115.25","115.25","115.25","","",""')  # fmt: skip
+    rows = [
+        '"10000","-120.5","-120.5","-120.5","","",""',
+        '"15000","","","","-130","-130","-130"',
+        '"20000","-115.25","-115.25","-115.25","","",""',
+    ]
     content = "\n".join([header, *rows])
     options: dict[str, Any] = {"minibatch": 100, "split": None}
-    with pytest.raises(ConfigurationError, match=r"--column.*'likely-river-3 - val_loss'"):
+    with pytest.raises(ConfigurationError, match=r"--column.*'low-loss-3 - val_elbo'"):
         read(content, **options)
-    assert curve(content, column="likely-river-3 - val_loss", **options) == TWO
-    assert curve(content, column="brave-elbo-4 - val_loss", **options) == ([1.5e6], [-130])
+    assert curve(content, column="low-loss-3 - val_elbo", **options) == TWO
+    assert curve(content, column="brave-test-4 - val_elbo", **options) == ([1.5e6], [-130])
 
 
 def test_rows_of_other_columns_are_left_out() -> None:

@@ -7,7 +7,7 @@ and nothing slower.
 ± 3 SD. SD is the standard deviation over our seeds, or, where that is larger, its upper quartile
 over all configurations of the same data and algorithm: three seeds can agree by chance. Where only
 one seed goes on, the SD is that of the last point with two. Of our own curves, each held against
-the other seeds and the paper, about seven in eight are inside.
+the other seeds and the paper, about five in six are inside.
 
 **Inside** is a curve that lies in the band at nine in ten of its points or more. The points are
 the curve's own, at most 20 for each decade of samples. Earlier points than 200,000 samples are left
@@ -411,8 +411,8 @@ def _suspects(
 ) -> Iterator[Suspect]:
     """Mistakes without which the curve lies in the band, or much nearer to our mean.
 
-    The two of 50,000 and 60,000 move a curve by as little as another seed can. They are suspected
-    only of a curve that lies wholly outside.
+    The two of 50,000 and 60,000 move a curve by as little as another seed does, so that most such
+    curves are inside. They are suspected only of a curve that lies wholly outside.
     """
     for mistake, check, times, factor in _corrections(ours, minibatch):
         after = [p for p in _compare(ours, x * times, y * factor) if not math.isnan(p.ours)]
