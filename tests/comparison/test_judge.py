@@ -257,7 +257,9 @@ def test_the_weight_of_the_kl_is_told_from_the_columns(weight: float, words: str
     found = judge.judge(SAMPLES, recon - weight * kl, **LIKE, reconstruction=recon, kl=kl)
     (suspect,) = found.suspects
     assert words in suspect.mistake
-    assert "with the KL counted once, 100% of them lie in the band" in suspect.evidence_for
+    assert (
+        "with the KL counted once, 100% of those compared lie in the band" in suspect.evidence_for
+    )
     assert not judge.judge(SAMPLES, BOUND, **LIKE, reconstruction=recon, kl=kl).suspects
 
 

@@ -454,8 +454,8 @@ def _missing_kl(
             if abs(weight) < 0.02
             else f"the values count the KL divergence {weight:.3g} times",
             f"at all {len(y)} points they are the reconstruction minus {weight:.3g} times the KL, "
-            f"to {error:.2g} nats; with the KL counted once, {_share_inside(whole):.0%} of them lie "
-            "in the band",
+            f"to {error:.2g} nats; with the KL counted once, {_share_inside(whole):.0%} of "
+            "those compared lie in the band",
             "",
             "that the bound is the reconstruction minus the KL, both sums over their dimensions",
         )
