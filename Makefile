@@ -105,6 +105,7 @@ compare: $(READY) ## print our bounds beside the paper's
 
 publish: $(READY) ## copy local curves and models over published ones, and draw the figures
 	$(AEVB) publish figure2 figure3
+	$(AEVB) reference
 	$(AEVB) figures --published
 
 lint: $(READY)

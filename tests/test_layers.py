@@ -17,7 +17,7 @@ FLOORS = [
     {"results"},
     {"training"},
     {"comparison"},
-    {"figures"},
+    {"figures", "judge_command"},
     {"cli"},
     {"__main__"},
 ]

@@ -146,7 +146,11 @@ def test_pdf_is_one_call(project: Path) -> None:
 
 def test_publishing_draws_the_published_figures(project: Path) -> None:
     assert make(project, "publish").returncode == 0
-    assert calls(project) == ["aevb publish figure2 figure3", "aevb figures --published"]
+    assert calls(project) == [
+        "aevb publish figure2 figure3",
+        "aevb reference",
+        "aevb figures --published",
+    ]
 
 
 def test_a_finished_run_is_not_run_again_and_a_larger_budget_is(project: Path) -> None:

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aevb.comparison.judge import judge as judge
     from aevb.data import load as load
     from aevb.figures import draw as draw
     from aevb.inference.likelihood import marginal_loglik as marginal_loglik
@@ -32,6 +33,7 @@ _HOME = {
     "draw": ("aevb.figures", "draw"),
     "figure2_run": ("aevb.training.experiments", "figure2_run"),
     "figure3_run": ("aevb.training.experiments", "figure3_run"),
+    "judge": ("aevb.comparison.judge", "judge"),
     "load": ("aevb.data", "load"),
     "lower_bound": ("aevb.learners.aevb", "lower_bound"),
     "marginal_loglik": ("aevb.inference.likelihood", "marginal_loglik"),

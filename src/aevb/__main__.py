@@ -1,5 +1,16 @@
-"""`python -m aevb` is the command `aevb`."""
+"""The command `aevb`, also as `python -m aevb`; `aevb judge` loads no PyTorch."""
 
-from aevb.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command."""
+    if sys.argv[1:2] == ["judge"]:
+        from aevb.judge_command import main as command
+    else:
+        from aevb.cli import main as command
+    command()
+
+
+if __name__ == "__main__":
+    main()

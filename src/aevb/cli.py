@@ -16,8 +16,9 @@ import typer
 from tqdm import tqdm
 
 from aevb import data, paths
-from aevb.comparison import claims, reestimates, report, same_seed
+from aevb.comparison import claims, reestimates, reference, report, same_seed
 from aevb.errors import ConfigurationError, DamagedFileError
+from aevb.judge_command import judge_curve
 from aevb.results import citing, curves, publishing
 from aevb.training import experiments, job, names, selection
 from aevb.training.job import Job
@@ -230,6 +231,15 @@ def publish(
 def write_reestimates() -> None:
     """Estimate log p(x) anew, by other estimators, for the models of Figure 3; takes minutes."""
     print(reestimates.write().relative_to(paths.root()))
+
+
+@app.command("reference")
+def write_reference() -> None:
+    """Copy the curves that `aevb judge` needs into the package, from the published results."""
+    print(reference.write())
+
+
+app.command("judge")(judge_curve)
 
 
 @app.command()

@@ -5,7 +5,6 @@ value is in nats per datapoint, higher is better; results/README.md explains eac
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -14,7 +13,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from aevb import paths
@@ -116,12 +114,7 @@ class Curve:
         Returns:
             In the shape of `start` and `end`; NaN beyond the curve.
         """
-        # A row is the mean since the row before. Their sum is linear in samples within each.
-        ends = np.concatenate([[0.0], self.table.samples])
-        sums = np.concatenate([[0.0], np.cumsum(np.diff(ends) * self.table.train_running)])
-        with np.errstate(invalid="ignore"):
-            total = np.interp(end, ends, sums, right=math.nan) - np.interp(start, ends, sums)
-        return total / (np.asarray(end) - start)
+        return self.line("train_running").mean(start, end)
 
     def running_train(self, window: float) -> Line:
         """The train curve as a log with a point every `window` samples has it.
@@ -129,8 +122,7 @@ class Curve:
         At each log point of ours the mean minibatch bound of the last `window` samples; the mean
         since the start where there are fewer.
         """
-        samples = self.table.samples.to_numpy(float)
-        return Line(samples, self.mean_running(np.maximum(samples - window, 0), samples))
+        return self.line("train_running").averaged(window)
 
 
 def read(source: Path) -> Curve:

@@ -60,6 +60,28 @@ class Line:
             return float(10 ** x[0])
         return float(10 ** np.interp(level, y[k - 1 : k + 1], x[k - 1 : k + 1]))
 
+    def mean(self, start: Numbers, end: Numbers) -> Any:
+        """The mean between two numbers of samples, where a value is the mean since the one before.
+
+        Returns:
+            In the shape of `start` and `end`; NaN beyond the line.
+        """
+        # The sum of the means is linear in samples within each.
+        ends = np.concatenate([[0.0], self.samples])
+        sums = np.concatenate([[0.0], np.cumsum(np.diff(ends) * self.values)])
+        with np.errstate(invalid="ignore"):
+            total = np.interp(end, ends, sums, right=math.nan) - np.interp(start, ends, sums)
+        return total / (np.asarray(end) - start)
+
+    def averaged(self, window: float) -> "Line":
+        """The line as a log with a point every `window` samples has it.
+
+        At each point the mean (`mean`) of the last `window` samples, or of all where there are
+        fewer.
+        """
+        start = np.maximum(self.samples - window, 0)
+        return Line(self.samples, self.mean(start, self.samples), self.visible)
+
     def interval(self) -> float:
         """Samples between two points of the log that the line is drawn from.
 
