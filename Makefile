@@ -10,6 +10,10 @@ LAUNCH ?=
 # thread. nproc knows of an allocation; macOS lacks it.
 JOBS   ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 
+# How often make torture kills a run, and how many wrong inputs it tries.
+KILLS ?= 300
+CASES ?= 1000
+
 # A directory with data files of your own, looked at before anything is downloaded.
 AEVB_DATA ?=
 export AEVB_DATA
@@ -36,8 +40,8 @@ PARALLEL   = $(if $(findstring jobserver,$(MAKEFLAGS))$(filter -j1,$(MAKEFLAGS))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help reproduce env data train chapters figures book pdf compare publish test lint links \
-        bench clean
+.PHONY: help reproduce env data train chapters figures book pdf compare publish test lint torture \
+        mutants links bench clean
 
 help: ## list the targets
 	@echo "make reproduce               everything: data, 24 training runs, chapters, figures, book"
@@ -116,6 +120,12 @@ test: $(READY) lint ## pass every test: style, types, mathematics, runs, book
 	$(BIN)/python -m pytest --nbval-lax --nbval-current-env tests book/notebooks
 
 # The book, then the pages that are not in it. A publisher may refuse a program what it gives a reader.
+torture: $(READY) ## kill runs by the hundred and try wrong input by the thousand
+	$(BIN)/python tests/reliability/torture.py --kills $(KILLS) --cases $(CASES)
+
+mutants: $(READY) ## change the source in sixty ways, each of which some test should notice
+	$(BIN)/python tests/reliability/mutants.py
+
 links: $(READY) ## check the links to other sites; `make test` checks those within
 	@status=0; \
 	$(BIN)/jupyter-book build book --builder linkcheck --path-output book/_build/links -q || status=1; \

@@ -19,6 +19,7 @@ FLOORS = [
     {"comparison"},
     {"figures"},
     {"cli"},
+    {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

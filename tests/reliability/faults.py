@@ -1,4 +1,4 @@
-"""Faults between any two file operations: the k-th one is told, and may raise or end the process."""
+"""Faults between any two file operations: the k-th one is told, and may raise or kill."""
 
 import errno
 import os

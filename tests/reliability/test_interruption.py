@@ -87,13 +87,12 @@ def test_a_disk_that_is_full_at_any_write_costs_nothing(
         victims.project(folder)
         os.chdir(folder)
         with faults.at(k, faults.disk_full) as told:
-            try:
+            if (k - 1) % 4 == 3:  # the unlink after a rename needs no room
                 victims.train("aevb", 0)
-            except OSError as error:
-                assert error.filename is not None, told[-1]
-                assert str(folder) in str(error)
             else:
-                assert told[k - 1] == "unlink"
+                with pytest.raises(OSError, match=str(folder)):
+                    victims.train("aevb", 0)
+                assert told[k - 1] != "unlink"
         assert not list(folder.rglob("*.part"))
         assert victims.problems("aevb", wholes["aevb"], finished=False) == [], k
         victims.train("aevb")

@@ -1,4 +1,4 @@
-"""The long form of the tests of trust: `make torture` runs it, results/reliability keeps its counts.
+"""The long form of the tests of trust: `make torture`; results/reliability keeps its counts.
 
 Kills runs at random moments and between file operations, and tries inputs that are wrong.
 """
@@ -7,9 +7,12 @@ import argparse
 import json
 import os
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent.parent))  # as pytest does, for `tiny`
 
 import badinput
 import torch

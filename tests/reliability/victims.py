@@ -8,8 +8,8 @@ import os
 import shutil
 import signal
 import sys
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -65,9 +65,7 @@ def train(name: str, seconds_between_checkpoints: float = 60.0) -> bytes:
     """Train a run in the current folder; the content of its curve's file."""
     run, images = RUNS[name]
     with often():
-        Job(run, images).train(
-            budget(run), seconds_between_checkpoints=seconds_between_checkpoints
-        )
+        Job(run, images).train(budget(run), seconds_between_checkpoints=seconds_between_checkpoints)
     return tiny.curve(run).read_bytes()
 
 
