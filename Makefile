@@ -4,7 +4,8 @@ PYTHON ?= python3
 # Samples of every run; or quick: 1e6 in Figure 2, fewer in Figure 3; or paper: the paper's axes.
 BUDGET ?= quick
 SEED   ?= 0
-# A launcher in front of every training run, for example LAUNCH="srun --cpus-per-task=1".
+# A launcher in front of every training run, in which %% stands for the run's name, for example
+# LAUNCH="srun --ntasks=1 --cpus-per-task=1 --job-name=%%".
 LAUNCH ?=
 # Training runs at a time, where make is called without -j: one a core that it may use, each of one
 # thread. nproc knows of an allocation; macOS lacks it.
@@ -70,16 +71,17 @@ env: $(READY) ## create the Python environment in .venv
 data: $(READY) ## get and verify MNIST and Frey Face
 	$(AEVB) data
 
-# The names of the runs are known once there is an environment, so training is a make of its own.
+# The names of the runs are known once there is an environment, so training is a make of its own. A
+# run that fails, or a job that is cancelled, does not stop the others; it fails the whole in the end.
 train: data ## train the runs of Figures 2 and 3 to BUDGET samples
 	+@runs="$$($(AEVB) runs --seed $(SEED) --available --short-of $(BUDGET))" && \
 	if [ -n "$$runs" ]; then \
-	    $(MAKE) --no-print-directory $(PARALLEL) $$(printf 'run-%s ' $$runs); \
+	    $(MAKE) --no-print-directory -k $(PARALLEL) $$(printf 'run-%s ' $$runs); \
 	fi
 
 # No file is called so: what was asked for is run.
 run-%:
-	$(LAUNCH) $(AEVB) run $* --budget $(BUDGET)
+	$(subst %%,$*,$(LAUNCH)) $(AEVB) run $* --budget $(BUDGET)
 
 # What is asked for in one call is done in this order, with -j too.
 figures: | $(filter train,$(MAKECMDGOALS))

@@ -58,7 +58,7 @@ def test_nothing_in_a_checkpoint_is_unpickled_but_numbers_and_texts(project: Pat
     torch.save({"format": checkpoints.FORMAT, "training": Thing()}, buffer)
     saved = buffer.getvalue()
     checkpoint().write_bytes(sha256(saved).digest() + saved)
-    with pytest.raises(DamagedFileError, match="Weights only load failed.* delete it") as error:
+    with pytest.raises(DamagedFileError, match=r"Weights only load failed.* delete it") as error:
         Job(TINY, IMAGES).train(200)
     assert "weights_only" not in str(error.value)  # PyTorch's advice is to switch safety off
 
@@ -78,13 +78,11 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
+    def noted(name: str, do: Callable[..., None]) -> Callable[..., None]:
+        return lambda *arguments: (done.append(name), do(*arguments))[1]
+
     for name in ("fsync", "replace"):
-
-        def do(*arguments: Any, name: str = name, real: Any = getattr(os, name)) -> None:
-            done.append(name)
-            real(*arguments)
-
-        monkeypatch.setattr(os, name, do)
+        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
     with atomic(tmp_path / "file") as temporary:
         temporary.write_text("content")
     assert done == ["fsync", "replace"]
