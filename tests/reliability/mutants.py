@@ -44,7 +44,11 @@ LEARNERS, LOOP, JOB = "learners/test_learners.py", "training/test_loop.py", "tra
 BACKPROP, CHECKPOINTS = "learners/test_backprop.py", "training/test_checkpoints.py"
 DISTRIBUTIONS, BOUND = "model/test_distributions.py", "model/test_bound.py"
 HMC, LIKELIHOOD = "inference/test_hmc.py", "inference/test_likelihood.py"
-OPTIMISER, NETWORKS, MCEM = "learners/test_optimiser.py", "model/test_networks.py", "learners/test_mcem.py"
+OPTIMISER, NETWORKS, MCEM = (
+    "learners/test_optimiser.py",
+    "model/test_networks.py",
+    "learners/test_mcem.py",
+)
 CURVES, PUBLISHING = "results/test_curves.py", "results/test_publishing.py"
 SAME_SEED, TABLES, CLAIMS = (f"comparison/test_{n}.py" for n in ("same_seed", "tables", "claims"))
 EVALUATION, SELECTION = "training/test_evaluation.py", "training/test_selection.py"
@@ -146,7 +150,7 @@ def failed(tests: str, source: Path | None = None) -> bool:
         assert located is not None
         assert str(located.origin).startswith(sys.path[0])
         names = [str(ROOT / "tests" / test) for test in tests.split()]
-        quiet = ["-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=no"]
+        quiet = ["-x", "-q", "-m", "not data", "-p", "no:cacheprovider", "--no-header", "--tb=no"]
         with contextlib.redirect_stdout(io.StringIO()):
             status = pytest.main([*quiet, *names])
         os._exit(int(status))

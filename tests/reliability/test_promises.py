@@ -78,6 +78,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
+
     def noted(name: str, do: Callable[..., None]) -> Callable[..., None]:
         return lambda *arguments: (done.append(name), do(*arguments))[1]
 
