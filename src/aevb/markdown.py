@@ -1,6 +1,7 @@
 """The library's code, and tables, as Markdown: for the pages of the book."""
 
 import inspect
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ def source(*objects: Any) -> str:
 def table(rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> str:
     """A table of rows that have the same keys, or of a data frame without its index.
 
+    Cells are `plain`: a file from elsewhere may hold anything.
+
     Raises:
         ValueError: if there is no row, and so no column.
     """
@@ -28,4 +31,9 @@ def table(rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> str:
     else:
         raise ValueError("a table needs a row to name its columns")
     lines = [head, ["---"] * len(head), *values]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    return "\n".join(f"| {' | '.join(plain(cell) for cell in line)} |" for line in lines)
+
+
+def plain(text: object) -> str:
+    """Text whose HTML is shown, not obeyed; but for `<wbr>`, where a line may break."""
+    return re.sub(r"<(?!wbr>)", "&lt;", str(text))

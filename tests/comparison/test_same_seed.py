@@ -118,6 +118,23 @@ def test_the_same_kind_of_machine_made_all_of_both(
     assert (list(same_seed.checks().tolerance) == [0.01]) == same
 
 
+@pytest.mark.parametrize(
+    ("theirs", "same"), [("25 17", True), ("26 2", False), ("", True), (None, True)]
+)
+def test_generations_of_a_processor_are_told_apart_where_both_manifests_tell(
+    project: Path, theirs: str | None, same: bool
+) -> None:
+    known = {"device": "cpu", "name": "AMD EPYC", "instructions": "AVX2"}
+    put(
+        paths.published(),
+        RUN,
+        straight(10**6),
+        hardware=known if theirs is None else known | {"family and model": theirs},
+    )
+    put(paths.local(), RUN, straight(10**6), hardware=known | {"family and model": "25 17"})
+    assert (list(same_seed.checks().tolerance) == [0.01]) == same
+
+
 def test_on_another_machine_a_run_may_be_early_or_late(project: Path) -> None:
     curve: dict[float, float] = {
         1e5: -300,

@@ -6,6 +6,7 @@ minutes, and the result is kept as a table.
 
 import hashlib
 import math
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
@@ -115,5 +116,6 @@ def read() -> pd.DataFrame:
         raise FileNotFoundError(
             f"no estimates at {file}: {curves.CHECKOUT}; there `aevb readings` makes it again"
         )
+    content = curves.verified(file, "`aevb readings` makes it again")
     with reading(file, "`aevb readings` makes it again"):
-        return pd.read_csv(file)
+        return pd.read_csv(BytesIO(content))

@@ -42,6 +42,8 @@ LATE = {
 }
 
 
+FAMILY = "family and model"
+
 # In the first edition each seed chose a step size of its own, and all had one split.
 CHOSEN_BY_SEED = ("step_size", "split")
 # Stands in the place of a check where those differ: nothing says how near the runs should be.
@@ -151,6 +153,9 @@ def _required(a: Mapping[str, Any], b: Mapping[str, Any], dataset: data.Name) ->
     """What two curves must pass, by what their manifests say of the machines that made them."""
     makers = [{**m, **maker} for m in (a, b) for maker in m.get("makers", [{}])]
     hardware = pd.DataFrame([maker["hardware"] for maker in makers])
+    # Generations of one processor's name. Older manifests do not tell them.
+    if FAMILY in hardware and not hardware[FAMILY].replace("", None).notna().all():
+        hardware = hardware.drop(columns=FAMILY)
     torch = {maker["versions"]["torch"] for maker in makers}
     precision = {maker["precision"] for maker in makers}
     # What only one of them tells can differ: processors of one name may have other instructions.

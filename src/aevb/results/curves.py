@@ -18,6 +18,7 @@ import pandas as pd
 from aevb import paths
 from aevb.errors import DamagedFileError
 from aevb.files import atomic, reading
+from aevb.results import provenance
 from aevb.results.lines import Line, Numbers
 
 # Our column for each split of a figure as it is drawn, and the paper's column of values.
@@ -31,7 +32,13 @@ PAPER_COLUMN = {"figure2": "lower_bound", "figure3": "marginal_loglik"}
 CHECKOUT = "run this in a checkout of the project, which has them under results/"
 
 # What every manifest of a curve has; results/README.md explains these fields and the others.
-FIELDS = {"name", "samples", "configuration", "configuration_sha256", "data_sha256"}
+FIELDS: dict[str, Any] = {
+    "name": str,
+    "samples": (int, float),
+    "configuration": dict,
+    "configuration_sha256": str,
+    "data_sha256": dict,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,29 +141,35 @@ def read(source: Path) -> Curve:
     """
     if not source.exists():
         raise FileNotFoundError(f"no curve at {source}: {remedy('run', source)}")
-    digest = _digest_in_manifest(source)
-    with reading(source, f"delete it; {remedy('run', source)}"):
-        content = source.read_bytes()
-        if digest and digest != sha256(content).hexdigest():
-            raise ValueError("it is not the file that its manifest describes")
+    to_do = f"delete it; {remedy('run', source)}"
+    content = verified(source, to_do)
+    with reading(source, to_do):
         table = pd.read_csv(BytesIO(content))
         if "samples" not in table or table.empty or len(table.columns) < 2:
             raise ValueError("expected a column samples, one of values, and a row")
         if words := table.columns.difference(table.select_dtypes("number").columns).to_list():
             raise ValueError(f"not only numbers in {', '.join(words)}")
-        if not (table.samples.is_monotonic_increasing and table.samples.is_unique):
-            raise ValueError("samples do not rise from row to row")
+        rise = table.samples.is_monotonic_increasing and table.samples.is_unique
+        if not (rise and table.samples.iloc[0] > 0 and table.samples.iloc[-1] < math.inf):
+            raise ValueError("samples do not rise from row to row, from above zero")
         return Curve(source, table)
 
 
-def _digest_in_manifest(source: Path) -> str | None:
-    """The SHA-256 that the manifest gives of the curve; None without a manifest or a digest."""
-    file = source.with_suffix(".json")
-    if not file.exists():
-        return None
-    with reading(file, f"delete it; {remedy('run', source)}"):
-        digest: str | None = json.loads(file.read_text()).get("curve_sha256")
-        return digest
+def verified(source: Path, to_do: str) -> bytes:
+    """The content of a table, held to the SHA-256 in its manifest where there is one.
+
+    Raises:
+        DamagedFileError: if they differ, or the manifest cannot be read; with what to do.
+    """
+    file, digest = source.with_suffix(".json"), None
+    if file.exists():
+        with reading(file, to_do):
+            digest = json.loads(file.read_text()).get("curve_sha256")
+    with reading(source, to_do):
+        content = source.read_bytes()
+        if digest and digest != sha256(content).hexdigest():
+            raise ValueError("it is not the file that its manifest describes")
+        return content
 
 
 def find(study: str, name: str, results: Path | None = None) -> Curve | None:
@@ -206,8 +219,10 @@ def read_manifest(source: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no manifest at {file}: {remedy('run', source)}")
     with reading(file, f"delete it; {remedy('run', source)}"):
         manifest: dict[str, Any] = json.loads(file.read_text())
-        if missing := FIELDS.difference(manifest):
-            raise ValueError(f"no {', '.join(sorted(missing))}")
+        if (told := manifest.pop("manifest_sha256", None)) and told != provenance.digest(manifest):
+            raise ValueError("it was changed since it was written")
+        if wrong := [k for k, kind in FIELDS.items() if not isinstance(manifest.get(k), kind)]:
+            raise ValueError(f"no {', '.join(sorted(wrong))}")
         return manifest | {"configuration": configuration(manifest)}
 
 
@@ -225,8 +240,9 @@ def write(target: Path, rows: Sequence[dict[str, float]], manifest: dict[str, An
 
 
 def write_manifest(target: Path, manifest: dict[str, Any]) -> None:
-    """Write the manifest beside the curve file `target`, with the SHA-256 of that file."""
+    """Write the manifest beside the curve file `target`, with the SHA-256 of both."""
     manifest = {**manifest, "curve_sha256": sha256(target.read_bytes()).hexdigest()}
+    manifest = {**manifest, "manifest_sha256": provenance.digest(manifest)}
     with atomic(target.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(manifest, indent=2) + "\n")
 
@@ -250,6 +266,7 @@ def paper_figure(name: str) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: outside a checkout of the project.
+        DamagedFileError: if it is not the file that SHA256SUMS beside it names.
     """
     source = paths.paper() / f"{name}.csv"
     if not source.exists():
@@ -260,7 +277,12 @@ def paper_figure(name: str) -> pd.DataFrame:
 @cache
 def _read_constant(source: Path) -> pd.DataFrame:
     """Read a file that never changes and is asked for hundreds of times."""
-    return pd.read_csv(source)
+    content = source.read_bytes()
+    line = f"{sha256(content).hexdigest()}  {source.name}"
+    sums = source.with_name("SHA256SUMS")
+    if not sums.exists() or line not in sums.read_text("utf-8", "replace").splitlines():
+        raise DamagedFileError(f"{source} is not the file that {sums} names: {CHECKOUT}")
+    return pd.read_csv(BytesIO(content))
 
 
 # ------------------------------------ the first edition; delete this with the last of its curves

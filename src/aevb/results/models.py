@@ -1,8 +1,10 @@
 """Trained models small enough to ship: half precision, one safetensors file each.
 
-The header holds the run's manifest, so a model says what made it as a curve does.
+The header holds the run's manifest, so a model says what made it as a curve does; and a digest of
+this and of all numbers, which is verified wherever one is read.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,8 +32,9 @@ def stored(name: str, *, local: bool = True) -> Path | None:
 def write(target: Path, parameters: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:
     """Write the parameters of one run, by name."""
     halves = {name: value.half().contiguous() for name, value in parameters.items()}
+    text = json.dumps(manifest)
     with atomic(target) as temporary:
-        save_file(halves, temporary, metadata={"manifest": json.dumps(manifest)})
+        save_file(halves, temporary, metadata={"manifest": text, "sha256": _digest(halves, text)})
         temporary.chmod(0o644)  # safetensors makes it private
 
 
@@ -53,8 +56,7 @@ def read(source: Path) -> tuple[Model, dict[str, Any]]:
         FileNotFoundError: naming the file and what gives it.
         DamagedFileError: the same, where it cannot be read.
     """
-    with _opened(source) as (file, made_by):
-        parameters = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    with _opened(source) as (parameters, made_by):
         settings = curves.configuration(made_by)
         architecture = Architecture(
             n_pixels=len(parameters["encoder.hidden.weight"]),
@@ -65,17 +67,42 @@ def read(source: Path) -> tuple[Model, dict[str, Any]]:
             hidden_layers=settings["hidden_layers"],
         )
         model = Model(architecture)
+        wanted = dict(model.named_parameters())
+        if wanted.keys() != parameters.keys():
+            raise ValueError(f"expected {', '.join(wanted)}; got {', '.join(parameters)}")
         with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(parameters[name].view_as(parameter))
+            for name, parameter in wanted.items():
+                values = parameters[name].float()
+                if values.ndim > parameter.ndim:
+                    values = values.squeeze(0)  # of the first edition
+                if values.shape != parameter.shape or not values.isfinite().all():
+                    raise ValueError(f"{name}: expected finite numbers of {tuple(parameter.shape)}")
+                parameter.copy_(values)
         return model, made_by
 
 
 @contextmanager
-def _opened(source: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The tensors of a model's file, and its manifest."""
+def _opened(source: Path) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
+    """The tensors of a model's file, and its manifest, both verified."""
     remedy = curves.remedy("export", source)
     if not source.exists():
         raise FileNotFoundError(f"no model at {source}: {remedy}")
-    with reading(source, remedy), safe_open(source, "pt") as file:
-        yield file, json.loads(file.metadata()["manifest"])
+    with reading(source, remedy):
+        with safe_open(source, "pt") as file:
+            text, digest = file.metadata()["manifest"], file.metadata().get("sha256")
+            parameters = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if digest and digest != _digest(parameters, text):
+            raise ValueError("it was changed since it was written")
+        made_by = json.loads(text)
+        if made_by.get("name", source.stem) != source.stem:
+            raise ValueError(f"it is the model of {made_by['name']}")
+        yield parameters, made_by
+
+
+def _digest(parameters: Mapping[str, Tensor], manifest: str) -> str:
+    """The SHA-256 of names, shapes, numbers and manifest."""
+    digest = hashlib.sha256(manifest.encode())
+    for name, values in sorted(parameters.items()):
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,7 +1,7 @@
 """A run's checkpoint on this machine, and the curve that was written beside it."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from aevb import paths
+from aevb import files, paths
 from aevb.data import Dataset
 from aevb.errors import ConfigurationError, DamagedFileError
-from aevb.files import atomic, reading, remove_unfinished
+from aevb.files import atomic, remove_unfinished
 from aevb.results import curves, provenance
 from aevb.training.loop import Row
 from aevb.training.run import Run
@@ -46,6 +46,23 @@ def _sweep(run: Run) -> None:
         remove_unfinished(target)
 
 
+REMEDY = "delete it; the run then begins again"
+
+
+def reading(run: Run) -> AbstractContextManager[None]:
+    """Around the use of what a run's checkpoint holds: DamagedFileError if it is not all there."""
+    return files.reading(paths.checkpoint(run.study, run.name), REMEDY)
+
+
+# What a checkpoint must have, of these kinds; the training looks into its own part.
+FIELDS = {
+    "training": dict,
+    "seconds": float,
+    "makers": list,
+    "data_sha256": dict,
+    "configuration_sha256": str,
+}
+
 # Raised by one whenever older checkpoints can no longer be read.
 FORMAT = 3
 
@@ -74,13 +91,15 @@ def read(source: Path) -> dict[str, Any]:
     Raises:
         DamagedFileError: if a bit of it has changed, or another version wrote it.
     """
-    with reading(source, "delete it; the run then begins again"):
+    with files.reading(source, REMEDY):
         digest, saved = (whole := source.read_bytes())[:32], whole[32:]
         if sha256(saved).digest() != digest:
             raise ValueError("it is damaged, or another version of aevb made it")
         content: dict[str, Any] = torch.load(BytesIO(saved), weights_only=True)
         if content.get("format") != FORMAT:
             raise ValueError("another version of aevb made it")
+        if wrong := [k for k, kind in FIELDS.items() if not isinstance(content.get(k), kind)]:
+            raise ValueError(f"no {', '.join(wrong)}")
         return content
 
 
@@ -95,8 +114,9 @@ def load(run: Run, device: torch.device | None = None) -> dict[str, Any] | None:
     if not source.exists():
         return None
     content = read(source)
-    made_with = content["configuration_sha256"]
-    made_on = content["makers"][-1]["hardware"]["device"]
+    with reading(run):
+        made_with = content["configuration_sha256"]
+        made_on = content["makers"][-1]["hardware"]["device"]
     if made_with != provenance.digest(run.configuration):
         made = ""
         if (file := curve(run)) is not None:

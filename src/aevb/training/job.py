@@ -207,8 +207,9 @@ class Job:
         checkpoint = checkpoints.load(self.run, self.device)
         self._curve_ends = checkpoints.length_of_curve(self.run, checkpoint, end, self.dataset)
         if checkpoint is not None:
-            self.training.load(checkpoint["training"])
-            self.makers, self.seconds = checkpoint["makers"], checkpoint["seconds"]
+            with checkpoints.reading(self.run):
+                self.training.load(checkpoint["training"])
+                self.makers, self.seconds = checkpoint["makers"], checkpoint["seconds"]
         self._resumed_at, self._clock = self.training.samples, time.monotonic()
         if not checkpoints.is_written(self.run, self.training.rows):
             self._save()

@@ -143,21 +143,34 @@ class Training:
 
     @torch.no_grad()
     def load(self, state: State) -> None:
-        """Continue from what `state` returned."""
+        """Continue from what `state` returned.
+
+        Raises:
+            KeyError, ValueError: if something is missing, or of another kind or shape.
+        """
+        kinds = {"samples": int, "rows": list, "running_sum": float, "running_updates": int}
+        if wrong := [key for key, kind in kinds.items() if not isinstance(state[key], kind)]:
+            raise ValueError(f"no {', '.join(wrong)}")
         self.samples = state["samples"]
         self.rows = [dict(row) for row in state["rows"]]
         self._running_sum = state["running_sum"]
         self._running_updates = state["running_updates"]
         for name, parameter in self.learner.model.named_parameters():
-            parameter.copy_(state["parameters"][name])
+            _fill(parameter, state["parameters"][name], name)
         for key, ascent in self.learner.ascents.items():
-            ascent.updates = state["ascents"][key]["updates"]
-            for kind, values in state["ascents"][key]["accumulators"].items():
+            ascent.updates = int(state["ascents"][key]["updates"])
+            for kind, values in ascent.accumulators.items():
                 for name, value in values.items():
-                    ascent.accumulators[kind][name].copy_(value)
+                    _fill(value, state["ascents"][key]["accumulators"][kind][name], name)
         self.learner.memory = {k: v.to(self.points.device) for k, v in state["memory"].items()}
         self.learner.noise.set_state(state["noise"])
         self.order.set_state(state["order"])
+
+
+def _fill(target: Tensor, values: Tensor, name: str) -> None:
+    if values.shape != target.shape:  # copy_ would repeat smaller ones
+        raise ValueError(f"{name}: expected {tuple(target.shape)}, got {tuple(values.shape)}")
+    target.copy_(values)
 
 
 def _copied(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
