@@ -5,6 +5,7 @@ value is in nats per datapoint, higher is better; results/README.md explains eac
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
