@@ -54,7 +54,7 @@ def measure(dataset: data.Name, algorithm: str) -> dict[str, object]:
     evaluation = statistics.median(
         seconds(lambda: job.evaluate(ways["by_hand"], run, images)) for _ in range(3)
     )
-    end = experiments.end_of(run, "paper")
+    end = experiments.stopping_point(run, "paper")
     evaluations = len(list(takewhile(lambda point: point <= end, log_points(run.minibatch))))
     training_time = end / run.minibatch * update["by_hand"]
     return {

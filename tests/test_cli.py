@@ -250,11 +250,11 @@ def test_runs_that_are_short_of_a_budget_are_listed(
 ) -> None:
     asked: list[str] = []
 
-    def is_short_of(run: Run, budget: str) -> bool:
+    def needs_training(run: Run, budget: str) -> bool:
         asked.append(budget)
         return run == RUN
 
-    monkeypatch.setattr(job, "is_short_of", is_short_of)
+    monkeypatch.setattr(job, "needs_training", needs_training)
     assert aevb("runs", "--short-of", "1e5") == (0, [RUN.name], [])
     assert asked == ["1e5"] * 24
 

@@ -136,7 +136,7 @@ def train_runs(
 ) -> None:
     """Train runs to a budget, one after the other, continuing from their checkpoints."""
     runs = [names.parse(name, study, setting or ()) for name in run_names]
-    samples = [experiments.budget_of(run, budget) for run in runs]
+    samples = [experiments.budget_samples(run, budget) for run in runs]
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigurationError(
             "device cuda: PyTorch finds no CUDA device here; without the option the CPU trains"
@@ -297,7 +297,7 @@ def list_runs(
     here = data.available() if available else experiments.NZ
     runs = [one for figure in reversed(experiments.RUNS.values()) for one in figure(seed)]
     for one in runs:
-        if one.dataset in here and (short_of is None or job.is_short_of(one, short_of)):
+        if one.dataset in here and (short_of is None or job.needs_training(one, short_of)):
             print(one.name)
 
 

@@ -94,22 +94,22 @@ def test_candidates_are_compared_after_ten_intervals_of_the_authors_log(run: Run
 def test_a_budget_is_a_number_of_samples_or_a_name() -> None:
     mnist, frey = (experiments.figure2_run(name, 5, "aevb") for name in ("mnist", "freyface"))
     few = experiments.figure3_run(1000, "mcem")
-    assert experiments.budget_of(mnist, "1e7") == 1e7
-    assert experiments.budget_of(mnist, "paper") == 2.5e8
-    assert experiments.budget_of(frey, "paper") == 1e8
-    assert experiments.budget_of(mnist, "quick") == 1e6
-    assert experiments.budget_of(few, "quick") == 2e5
-    assert experiments.end_of(few, 1) == few.samples_per_update
+    assert experiments.budget_samples(mnist, "1e7") == 1e7
+    assert experiments.budget_samples(mnist, "paper") == 2.5e8
+    assert experiments.budget_samples(frey, "paper") == 1e8
+    assert experiments.budget_samples(mnist, "quick") == 1e6
+    assert experiments.budget_samples(few, "quick") == 2e5
+    assert experiments.stopping_point(few, 1) == few.samples_per_update
 
 
 @pytest.mark.parametrize("wrong", ["much", "-5", "0", "inf", "nan"])
 def test_a_budget_that_is_none_is_refused(wrong: str) -> None:
     with pytest.raises(ConfigurationError, match=f"budget '{wrong}'.* 1e6.* 'quick'.* 'paper'"):
-        experiments.budget_of(PAPERS[0], wrong)
+        experiments.budget_samples(PAPERS[0], wrong)
 
 
 def test_a_named_budget_is_of_a_run_of_the_paper() -> None:
     fifty = replace(experiments.figure3_run(50, "aevb"), study="small")
-    assert experiments.budget_of(fifty, "1e4") == 1e4
+    assert experiments.budget_samples(fifty, "1e4") == 1e4
     with pytest.raises(ConfigurationError, match=r"budget 'quick'.* n50;.* 1e6"):
-        experiments.budget_of(fifty, "quick")
+        experiments.budget_samples(fifty, "quick")

@@ -289,23 +289,23 @@ def test_a_run_continued_by_other_code_or_another_kernel_names_all_its_makers(
 
 
 def test_a_run_is_short_of_a_budget_until_its_curve_is_there(project: Path) -> None:
-    assert job.is_short_of(TINY, "1e2")
+    assert job.needs_training(TINY, "1e2")
     with pytest.raises(ConfigurationError, match="budget 'nonsense'"):
-        job.is_short_of(TINY, "nonsense")
+        job.needs_training(TINY, "nonsense")
     Job(TINY, IMAGES).train(100)
-    assert not job.is_short_of(TINY, "1e2")
-    assert job.is_short_of(TINY, "2e2")
-    assert job.is_short_of(replace(TINY, study="another"), "1e2")
+    assert not job.needs_training(TINY, "1e2")
+    assert job.needs_training(TINY, "2e2")
+    assert job.needs_training(replace(TINY, study="another"), "1e2")
     curve().unlink()
-    assert job.is_short_of(TINY, "1e2")
+    assert job.needs_training(TINY, "1e2")
 
 
 def test_likelihoods_wait_for_a_budget_at_which_they_are_read(project: Path) -> None:
     run = replace(experiments.figure3_run(80, "aevb"), study="test", n_hidden=8)
-    assert job.is_short_of(run, "2e4")
+    assert job.needs_training(run, "2e4")
     Job(run, IMAGES).train(2e4)
-    assert not job.is_short_of(run, "2e4")
-    assert job.is_short_of(run, "1e5")
+    assert not job.needs_training(run, "2e4")
+    assert job.needs_training(run, "1e5")
 
 
 def test_the_wall_time_of_a_run_is_that_of_all_its_parts(
@@ -353,6 +353,6 @@ def test_a_run_that_diverged_is_not_continued_and_others_are(project: Path) -> N
     assert manifest(DIVERGING)["diverged"] is True
     other = replace(DIVERGING, seed=4, step_size=0.02)
     Job(other, IMAGES).train(500)
-    assert manifest(other)["samples"] == experiments.end_of(other, 500)
+    assert manifest(other)["samples"] == experiments.stopping_point(other, 500)
     assert "diverged" not in manifest(other)
     assert np.isfinite(table(other).to_numpy()).all()

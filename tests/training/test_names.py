@@ -133,7 +133,7 @@ def test_monte_carlo_em_has_its_measure_on_every_data_set() -> None:
 )
 def test_the_command_of_a_run_makes_it(run: Run) -> None:
     """At the paper's scale too, where a rounded budget would end at the next log point."""
-    end = experiments.end_of(run, "paper")
+    end = experiments.stopping_point(run, "paper")
     aevb, verb, name, *options = shlex.split(names.command(run, end))
     assert (aevb, verb) == ("aevb", "run")
     given: dict[str, list[str]] = {"--budget": [], "--study": [], "--set": []}
@@ -141,7 +141,7 @@ def test_the_command_of_a_run_makes_it(run: Run) -> None:
         given[option].append(value)
     study = given["--study"][0] if given["--study"] else None
     assert names.parse(name, study, given["--set"]) == run
-    assert [experiments.end_of(run, budget) for budget in given["--budget"]] == [end]
+    assert [experiments.stopping_point(run, budget) for budget in given["--budget"]] == [end]
 
 
 @pytest.mark.parametrize(

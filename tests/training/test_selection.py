@@ -20,7 +20,7 @@ PAPERS = [*experiments.figure2(), *experiments.figure3()]
 
 def put(scores: dict[float, float], *, ends: int | None = None, run: Run = RUN) -> None:
     """Curves of a run's candidates: the score where they are compared, and others around it."""
-    at = experiments.end_of(run, experiments.selection_samples(run))
+    at = experiments.stopping_point(run, experiments.selection_samples(run))
     for candidate in experiments.candidates(run):
         step_size = candidate.step_size
         values = {100: -500.0, at: scores[step_size], 10 * at: -500.0 * step_size}
@@ -72,7 +72,7 @@ def test_where_all_candidates_diverged_none_is_chosen(project: Path) -> None:
 
 def test_a_curve_that_ends_early_names_the_command_that_continues_it(project: Path) -> None:
     put({0.01: -150.0, 0.02: -140.0, 0.1: -145.0}, ends=100)
-    end = experiments.end_of(RUN, 2_350_000)
+    end = experiments.stopping_point(RUN, 2_350_000)
     continues = rf"`aevb run {RUN.name}-step0\.01 --budget {end}`"
     with pytest.raises(ConfigurationError, match=rf"step0\.01\.csv .*{continues}"):
         selection.scores(paths.local(), RUN)

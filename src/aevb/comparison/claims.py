@@ -48,7 +48,7 @@ class Verdict(NamedTuple):
 _NOTHING = Finding(None, None, "The curves are not there.")
 
 
-def panels(figure: str) -> pd.DataFrame:
+def aevb_against_wake_sleep(figure: str) -> pd.DataFrame:
     """AEVB against wake-sleep in every panel, in the paper's curves and in ours (seed 0).
 
     Returns:
@@ -235,7 +235,7 @@ def verdicts() -> list[Verdict]:
     figure2, figure3 = lines("figure2"), lines("figure3")
     pairs2, pairs3 = (
         [table[table.source == source] for source in ("paper", "ours")]
-        for table in (panels("figure2"), panels("figure3"))
+        for table in map(aevb_against_wake_sleep, ("figure2", "figure3"))
     )
     return [
         Verdict(

@@ -139,7 +139,7 @@ def papers_run(curve: Curve) -> Run:
 
 def right_edge(run: Run) -> float:
     """The samples at the right-hand edge of the paper's axis."""
-    return experiments.budget_of(run, "paper")
+    return experiments.budget_samples(run, "paper")
 
 
 def target(run: Run, paper: float) -> float:

@@ -7,11 +7,11 @@ import pandas as pd
 from aevb import data, paths
 from aevb.comparison import pairs, same_seed, tables
 from aevb.comparison.wording import (
-    ALGORITHMS,
+    ALGORITHM_NAMES,
     NO_BREAK,
     millions,
     nats,
-    panels,
+    panel_group,
     signed,
     span,
     without_seed,
@@ -103,7 +103,8 @@ def summary() -> str:
         ends = pairs.on_papers_images(tables.at_ends(figure))
         table = tables.over_seeds(ends).dropna(subset=["difference"])
         groups = {
-            without_seed(run): f"{panels(run)}, {ALGORITHMS[run.algorithm]}" for run in runs(0)
+            without_seed(run): f"{panel_group(run)}, {ALGORITHM_NAMES[run.algorithm]}"
+            for run in runs(0)
         }
         for name, group in table.groupby(table.curve.map(groups), sort=False):
             worst = group.sort_values("difference", key=abs).iloc[-1]

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from aevb.comparison import pairs
-from aevb.comparison.wording import ALGORITHMS, panels, without_seed
+from aevb.comparison.wording import ALGORITHM_NAMES, panel_group, without_seed
 from aevb.results import curves
 from aevb.results.lines import EMPTY
 from aevb.training import experiments
@@ -34,7 +34,7 @@ def at_budget(
     """
     rows: list[tuple[object, ...]] = []
     for run in experiments.RUNS[figure](seed):
-        end = experiments.end_of(run, budget)
+        end = experiments.stopping_point(run, budget)
         curve = pairs.furthest(run, end, local=local)
         for split, (column, of_paper) in pairs.splits(run).items():
             paper = pairs.paper_line(run, of_paper)
@@ -186,7 +186,8 @@ def targets() -> pd.DataFrame:
         table = pairs.on_papers_images(table[table.milestone == "edge"])
         named = {run.name: run for run in runs(0)}
         groups = {
-            name: panels(run) + (f", {ALGORITHMS[run.algorithm]}" if figure == "figure2" else "")
+            name: panel_group(run)
+            + (f", {ALGORITHM_NAMES[run.algorithm]}" if figure == "figure2" else "")
             for name, run in named.items()
         }
         table["group"] = table.run.map(groups)

@@ -9,7 +9,7 @@ from aevb import data
 from aevb.training.run import Run
 
 TITLES: dict[data.Name, str] = {"mnist": "MNIST", "freyface": "Frey Face"}
-ALGORITHMS = {"aevb": "AEVB", "wake-sleep": "wake-sleep", "mcem": "Monte Carlo EM"}
+ALGORITHM_NAMES = {"aevb": "AEVB", "wake-sleep": "wake-sleep", "mcem": "Monte Carlo EM"}
 NO_BREAK = "\u00a0"  # a space
 
 
@@ -39,7 +39,7 @@ def without_seed(run: Run) -> str:
     return run.name.removesuffix(f"-seed{run.seed}")
 
 
-def panels(run: Run) -> str:
+def panel_group(run: Run) -> str:
     """The panels of the paper's figure that a run belongs to."""
     return f"Figure {run.study[-1]}, {dataset(run)}"
 

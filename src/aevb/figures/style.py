@@ -3,12 +3,12 @@
 import matplotlib as mpl
 import seaborn as sns
 
-from aevb.comparison.wording import ALGORITHMS
+from aevb.comparison.wording import ALGORITHM_NAMES
 
 # The paper's red and green, in the shades of Okabe and Ito's palette that all readers can tell
 # apart. Line style and labels carry the meaning too.
 COLOURS = {"aevb": "#d55e00", "wake-sleep": "#009e73", "mcem": "#0072b2"}
-NAMES = {algorithm: name[0].upper() + name[1:] for algorithm, name in ALGORITHMS.items()}
+NAMES = {algorithm: name[0].upper() + name[1:] for algorithm, name in ALGORITHM_NAMES.items()}
 STYLES = {"train": "-", "test": "--"}
 DOTS = 150  # per inch of a PNG; panels of images lie on whole ones
 

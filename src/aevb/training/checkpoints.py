@@ -119,7 +119,7 @@ def load(run: Run, device: torch.device | None = None) -> dict[str, Any] | None:
         made_on = content["makers"][-1]["hardware"]["device"]
     if made_with != provenance.digest(run.configuration):
         made = ""
-        if (file := curve(run)) is not None:
+        if (file := curve_file(run)) is not None:
             manifest = curves.read_manifest(file)
             asked = curves.other_settings(run.configuration, manifest["configuration"])
             made = f" by `{manifest.get('command')}`; here {asked}"
@@ -179,7 +179,7 @@ def length_of_curve(run: Run, checkpoint: dict[str, Any] | None, end: int, datas
     return samples
 
 
-def curve(run: Run) -> Path | None:
+def curve_file(run: Run) -> Path | None:
     """The run's curve on this machine, if it and its manifest are there."""
     file = paths.curve(paths.local(), run.study, run.name)
     return file if file.exists() and file.with_suffix(".json").exists() else None
@@ -189,7 +189,7 @@ def is_written(run: Run, rows: Sequence[Row]) -> bool:
     """Whether the curve's files are those of the checkpoint, which is written before them."""
     if not rows:
         return True
-    if (file := curve(run)) is None:
+    if (file := curve_file(run)) is None:
         return False
     try:
         manifest = curves.read_manifest(file)

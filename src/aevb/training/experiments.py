@@ -63,34 +63,34 @@ STEP_SIZES: dict[tuple[str | int, int, str], float] = {
 
 # What the first author's library did for wake-sleep and MCEM, and not for AEVB.
 _DECODER_BIAS = {"init_decoder_output_bias_std": 0.01}
-OWN: dict[str, dict[str, Any]] = {
+ALGORITHM_SETTINGS: dict[str, dict[str, Any]] = {
     "aevb": {},
     "wake-sleep": {"encoder_log_variance_factor": 0.1, **_DECODER_BIAS},
     "mcem": {"measure": "marginal_loglik", "warmup": 0, **_DECODER_BIAS},
 }
 
 
-def _chosen(data_or_n_train: str | int, nz: int, algorithm: str) -> dict[str, float]:
-    """The step size that was selected, as a setting; empty where none was."""
-    key = (data_or_n_train, nz, algorithm)
-    return {"step_size": STEP_SIZES[key]} if key in STEP_SIZES else {}
+def _settings(data_or_n_train: str | int, nz: int, algorithm: str) -> dict[str, Any]:
+    """Settings of an algorithm in the paper's runs, with the step size that was selected."""
+    settings = dict(ALGORITHM_SETTINGS.get(algorithm, {}))
+    if (key := (data_or_n_train, nz, algorithm)) in STEP_SIZES:
+        settings["step_size"] = STEP_SIZES[key]
+    return settings
 
 
 def figure2_run(dataset: data.Name, nz: int, algorithm: str, seed: int = 0) -> Run:
     """The run behind one curve of Figure 2."""
-    settings = DATASETS[dataset] | OWN.get(algorithm, {}) | _chosen(dataset, nz, algorithm)
+    settings = DATASETS[dataset] | _settings(dataset, nz, algorithm)
     if dataset == "freyface":
-        settings = settings | {"split": seed}
+        settings["split"] = seed
     return Run(dataset=dataset, nz=nz, algorithm=algorithm, seed=seed, **settings)
 
 
 def figure3_run(n_train: int, algorithm: str, seed: int = 0) -> Run:
     """The run behind one curve of Figure 3."""
-    settings = (
-        {"measure": "marginal_loglik"} | OWN.get(algorithm, {}) | _chosen(n_train, 3, algorithm)
-    )
+    settings = {"measure": "marginal_loglik"} | _settings(n_train, 3, algorithm)
     if algorithm in LEARNERS and LEARNERS[algorithm].takes_all_points:
-        settings = settings | {"minibatch": n_train}
+        settings["minibatch"] = n_train
     return Run(
         study="figure3",
         nz=3,
@@ -147,7 +147,7 @@ def selection_samples(run: Run) -> int:
     return SELECTION_INTERVALS * LOGGING_INTERVAL[run.dataset]
 
 
-def budget_of(run: Run, budget: str | float) -> float:
+def budget_samples(run: Run, budget: str | float) -> float:
     """Samples that `budget` stands for: a number, or the name of one of `BUDGETS`.
 
     Raises:
@@ -173,6 +173,6 @@ def budget_of(run: Run, budget: str | float) -> float:
     return samples
 
 
-def end_of(run: Run, budget: str | float) -> int:
+def stopping_point(run: Run, budget: str | float) -> int:
     """The log point at which the run stops with this budget."""
-    return last_log_point(budget_of(run, budget), run.samples_per_update)
+    return last_log_point(budget_samples(run, budget), run.samples_per_update)

@@ -16,7 +16,7 @@ from aevb.model.randomness import generator
 from aevb.results import curves, models, provenance
 from aevb.results.curves import Curve
 from aevb.training import checkpoints, evaluation, loop
-from aevb.training.experiments import budget_of, end_of
+from aevb.training.experiments import budget_samples, stopping_point
 from aevb.training.log_points import last_log_point
 from aevb.training.loop import Diverged, Row, State, Training
 from aevb.training.names import command
@@ -181,7 +181,7 @@ class Job:
             Stopped: when a stop was requested and the checkpoint is written.
             Diverged: when the run has diverged; its curve up to there is written.
         """
-        samples = budget_of(self.run, budget)
+        samples = budget_samples(self.run, budget)
         end = last_log_point(samples, self.run.samples_per_update)
         with checkpoints.locked(self.run):
             self._resume(end)
@@ -316,10 +316,10 @@ def export(run: Run) -> Path:
     return target
 
 
-def is_short_of(run: Run, budget: str | float) -> bool:
+def needs_training(run: Run, budget: str | float) -> bool:
     """Whether the run's curve on this machine, if there is one, ends before the budget does."""
-    end = end_of(run, budget)
-    if (file := checkpoints.curve(run)) is None:
+    end = stopping_point(run, budget)
+    if (file := checkpoints.curve_file(run)) is None:
         return True
     if run.measure == "marginal_loglik" and end < FIRST_MARGINAL_LOGLIK:
         end = run.samples_per_update  # the only log point before that

@@ -30,7 +30,7 @@ def scores(results: Path, run: Run) -> dict[float, float | None]:
         ConfigurationError: if the curve of a candidate that did not diverge ends before.
     """
     found: dict[float, float | None] = {}
-    end = experiments.end_of(run, experiments.selection_samples(run))
+    end = experiments.stopping_point(run, experiments.selection_samples(run))
     for candidate in experiments.candidates(run):
         file = paths.curve(results, candidate.study, candidate.name)
         curve = curves.read(file)
