@@ -60,7 +60,7 @@ def _longer(draw: Callable[..., Any], content: bytes) -> bytes:
 
 
 def _windows(draw: Callable[..., Any], content: bytes) -> bytes:
-    bom = draw(st.sampled_from([b"", b"\xef\xbb\xbf"]))
+    bom: bytes = draw(st.sampled_from([b"", b"\xef\xbb\xbf"]))
     return bom + content.replace(b"\n", draw(st.sampled_from([b"\r\n", b"\r", b"\n\n"])))
 
 

@@ -80,7 +80,11 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(
     done: list[str] = []
 
     def noted(name: str, do: Callable[..., None]) -> Callable[..., None]:
-        return lambda *arguments: (done.append(name), do(*arguments))[1]
+        def noting(*arguments: Any) -> None:
+            done.append(name)
+            do(*arguments)
+
+        return noting
 
     for name in ("fsync", "replace"):
         monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
