@@ -61,8 +61,7 @@ def _longer(draw: Callable[..., Any], content: bytes) -> bytes:
 
 def _windows(draw: Callable[..., Any], content: bytes) -> bytes:
     bom: bytes = draw(st.sampled_from([b"", b"\xef\xbb\xbf"]))
-    ends: bytes = draw(st.sampled_from([b"\r\n", b"\r", b"\n\n"]))
-    return bom + content.replace(b"\n", ends)
+    return bom + content.replace(b"\n", draw(st.sampled_from([b"\r\n", b"\r", b"\n\n"])))
 
 
 def _rows(draw: Callable[..., Any], content: bytes) -> bytes:
