@@ -100,13 +100,15 @@ def test_an_interrupted_run_says_so_and_the_same_command_goes_on(
     interrupted = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, *TRAIN_TINY],
         cwd=project,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
         capture_output=True,
         text=True,
         check=False,
     )
     assert interrupted.returncode == 130, interrupted.stderr
-    assert len(interrupted.stderr.splitlines()) == 1
+    acknowledged, stopped_at = interrupted.stderr.split("\n")[1:3]
+    assert acknowledged == "stopping; once more stops at once"
+    assert stopped_at.startswith("stopped; the same command goes on")
     assert re.fullmatch(
         rf"{TINY.name}: 1,\d\d0 of 2,000 samples, bound -\d\.\d nats, [\d,]+ samples/s, \S+ left",
         interrupted.stdout.splitlines()[-1],
@@ -143,7 +145,7 @@ def test_the_library_is_run_as_a_module_and_tells_its_version() -> None:
     assert told == f"aevb {version('aevb')}\n"
 
 
-def test_characters_that_a_terminal_lacks_are_replaced(project: Path) -> None:
+def test_characters_that_a_terminal_lacks_are_replaced() -> None:
     told = subprocess.run(
         [sys.executable, "-m", "aevb", "compare", "--summary"],
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
