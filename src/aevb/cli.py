@@ -7,7 +7,6 @@ import time
 from contextlib import closing, suppress
 from functools import cache
 from importlib.metadata import version
-from io import TextIOWrapper
 from types import FrameType
 from typing import Annotated, Literal, get_args
 
@@ -337,9 +336,6 @@ def compare(
 
 def main() -> None:
     """Run the command; what a user can mend is told in one line, without a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal may lack some characters
-            stream.reconfigure(errors="replace")
     try:
         app()
     except Stopped:
@@ -352,7 +348,3 @@ def main() -> None:
     except (data.DataError, ConfigurationError, DamagedFileError, OSError) as error:
         print(f"aevb: {error}", file=sys.stderr)
         sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,7 +3,6 @@
 import json
 import sys
 from dataclasses import fields
-from io import TextIOWrapper
 from typing import Annotated, Literal
 
 import typer
@@ -76,9 +75,6 @@ def judge_curve(
 
 def main() -> None:
     """Run `aevb judge`."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal may lack some characters
-            stream.reconfigure(errors="replace")
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.callback()(lambda: None)  # or it would leave out the name `judge`
     app.command("judge")(judge_curve)
