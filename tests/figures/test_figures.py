@@ -1,5 +1,6 @@
 """The figures: which lines they draw, from which files."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,26 +26,57 @@ def panels(figure: Figure) -> list[Axes]:
     return [ax for ax in figure.axes if ax.get_title()]
 
 
+def panel(figure: Figure, split: str) -> Axes:
+    """The panel of `TITLE` with a split."""
+    (found,) = (ax for ax in panels(figure) if ax.get_title().startswith(f"{TITLE}\n{split}"))
+    return found
+
+
 def paper_lines(ax: Axes) -> list[Any]:
     return [line for line in ax.get_lines() if line.get_alpha() == 0.3]
 
 
-def test_figure2_draws_nine_panels_and_every_curve_of_the_paper(project: Path) -> None:
+@pytest.mark.parametrize("narrow", [False, True])
+def test_figure2_draws_eighteen_panels_and_every_curve_of_the_paper(
+    project: Path, narrow: bool
+) -> None:
     put(paths.published(), RUN, straight(10**7))
     put(paths.local(), RUN, straight(10**6))
-    drawn = panels(figures.figure2())
-    assert len(drawn) == 9
+    drawn = panels(figures.figure2(narrow=narrow))
+    assert len(drawn) == 18
     lines = [line for ax in drawn for line in paper_lines(ax)]
     assert len(lines) == 36
     assert sum(np.size(line.get_xdata()) for line in lines) == len(curves.paper_figure("figure2"))
-    (panel,) = (ax for ax in drawn if ax.get_title() == TITLE)
-    # Two splits of the published curve, two of the local run beside it, four of the paper.
-    assert len(panel.get_lines()) == 8
-    assert sum(len(ax.get_lines()) for ax in figures.figure2(local=False).axes) == 36 + 2
+    for split in ("train", "test"):
+        # The published curve and the mark of its end, the local run beside it, two of the paper.
+        assert len(panel(figures.figure2(), split).get_lines()) == 5
+    assert sum(len(ax.get_lines()) for ax in figures.figure2(local=False).axes) == 36 + 4
 
 
-def test_figure3_draws_two_panels_and_every_curve_of_the_paper(project: Path) -> None:
-    lines = [line for ax in figures.figure3().axes for line in ax.get_lines()]
+def test_a_panel_of_figure2_says_how_far_both_of_ours_go(project: Path) -> None:
+    put(paths.published(), RUN, straight(10**7))
+    assert panel(figures.figure2(), "test").get_title() == f"{TITLE}\ntest"
+    other = pairs.counterpart(RUN, algorithm="wake-sleep")
+    put(paths.published(), other, straight(10**6))
+    assert panel(figures.figure2(), "test").get_title() == f"{TITLE}\ntest, to 1\u00a0M"
+
+
+def test_seeds_with_one_step_size_are_a_band_and_others_are_dotted(project: Path) -> None:
+    for seed, offset in ((0, 0.0), (1, 1.0), (2, 2.0)):
+        run = pairs.counterpart(RUN, seed=seed)
+        step_size = 0.1 if seed == 2 else RUN.step_size
+        put(paths.published(), replace(run, step_size=step_size), straight(10**6))
+        change(curves.published("figure2", run.name), validation=-110.0 + offset)
+    ax = panel(figures.figure2(), "test")
+    (band,) = (c for c in ax.collections if len(c.get_paths()))
+    heights = np.asarray(band.get_paths()[0].vertices)[:, 1]
+    assert (heights.min(), heights.max()) == (-110, -109)
+    (dotted,) = (line for line in ax.get_lines() if line.get_linestyle() == ":")
+    assert set(np.asarray(dotted.get_ydata()).tolist()) == {-108}
+
+
+def test_figure3_draws_four_panels_and_every_curve_of_the_paper(project: Path) -> None:
+    lines = [line for ax in panels(figures.figure3()) for line in ax.get_lines()]
     assert len(lines) == 12
     assert sum(np.size(line.get_xdata()) for line in lines) == len(curves.paper_figure("figure3"))
 
@@ -59,21 +91,17 @@ def test_figure2_draws_each_column_in_its_style(project: Path) -> None:
         assert line is not None
         assert offset + 1 < line.values[-1] < offset + 2
         averaged[offset] = line.values.tolist()
-    (panel,) = (ax for ax in figures.figure2().axes if ax.get_title() == TITLE)
-    ours = [line for line in panel.get_lines() if line.get_alpha() is None]
-    values = [
-        (
-            "." if line.get_marker() == "." else line.get_linestyle(),
-            np.asarray(line.get_ydata()).tolist(),
-        )
-        for line in ours
-    ]
-    assert values == [
-        ("-", averaged[-110.0]),
-        (".", averaged[-120.0]),
-        ("--", [-107.0] * 3),
-        (".", [-117.0] * 3),
-    ]
+    for split, published, local in (
+        ("train", averaged[-110.0], averaged[-120.0]),
+        ("test", [-107.0] * 3, [-117.0] * 3),
+    ):
+        lines = panel(figures.figure2(), split).get_lines()
+        values = {
+            line.get_marker(): np.asarray(line.get_ydata()).tolist()
+            for line in lines
+            if line.get_alpha() is None
+        }
+        assert values == {"None": published, "|": published[-1:], ".": local}
 
 
 def test_every_curve_of_the_paper_is_within_the_axes() -> None:
@@ -152,12 +180,11 @@ def test_figure4_is_the_decoder_on_the_grid_with_z2_upwards(
 
 
 def test_a_local_run_stands_in_where_none_is_published(project: Path) -> None:
+    def markers() -> list[str]:
+        lines = panel(figures.figure2(), "train").get_lines()
+        return sorted(str(line.get_marker()) for line in lines if line.get_alpha() is None)
+
     put(paths.local(), RUN, straight(10**6))
-    (panel,) = (ax for ax in figures.figure2().axes if ax.get_title() == TITLE)
-    assert [line.get_linestyle() for line in panel.get_lines() if line.get_alpha() is None] == [
-        "-",
-        "--",
-    ]
+    assert markers() == ["None", "|"]
     publish(RUN, straight(10**5))
-    (panel,) = (ax for ax in figures.figure2().axes if ax.get_title() == TITLE)
-    assert len(panel.get_lines()) == 8
+    assert markers() == [".", "None", "|"]

@@ -4,13 +4,14 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from aevb import data, paths
 from aevb.comparison import pairs, tables
-from aevb.comparison.wording import TITLES
+from aevb.comparison.wording import TITLES, millions
 from aevb.figures.style import COLOURS, NAMES, STYLES, use_style
 from aevb.results import curves
 from aevb.results.curves import Curve
@@ -27,6 +28,8 @@ class Panels(NamedTuple):
     bound: tuple[float, float]
 
 
+SPLITS = ("train", "test")
+FIGURE3 = {1000: (-160, -100), 50_000: (-160, -125)}  # the paper's vertical axes
 _BOUNDS: dict[data.Name, tuple[float, float]] = {"mnist": (-150, -95), "freyface": (0, 1600)}
 FIGURE2 = {
     dataset: Panels(
@@ -40,76 +43,74 @@ FIGURE2 = {
 
 
 def figure2(*, local: bool = True, narrow: bool = False) -> Figure:
-    """Figure 2: the lower bound against training samples, ours over the paper's, nine panels.
+    """Figure 2: the lower bound against training samples, ours over the paper's.
 
-    The paper's curves are the wide pale lines. Ours are the thin dark lines: the published runs,
-    or, where there is none, the local ones. Dots mark a local run beside a published one. Test is
-    on MNIST the bound of the validation images, of which the paper's test curves seem to be.
+    A panel for each number of latent dimensions and split. The paper's curves are the wide pale
+    lines, ours the thin dark ones (`_draw`). Test is on MNIST the bound of the validation images,
+    of which the paper's test curves seem to be.
 
     Args:
         local: whether to draw the runs of this machine at all.
-        narrow: for a phone, two panels in a row instead of three.
+        narrow: for a phone, a row for each number of dimensions with train beside test.
     """
     use_style()
-    columns = 2 if narrow else 3
-    # MNIST leaves one place of its rows, which holds the legend; Frey Face two, or none if narrow.
-    rows = [math.ceil(len(panels.nz) / columns) for panels in FIGURE2.values()]
-    figure = Figure(figsize=(3.75, 8.25) if narrow else (9, 10.5))
-    places = iter(figure.subplots(sum(rows), columns).flat)
-    for (dataset, panels), height in zip(FIGURE2.items(), rows, strict=True):
-        for k in range(height * columns):
-            ax = next(places)
-            if k >= len(panels.nz):
-                ax.set_axis_off()
-                if dataset == "mnist":
-                    size = "small" if narrow else None
-                    ax.legend(handles=_legend("figure2", local), loc="center", fontsize=size)
-                continue
+    columns = 2 if narrow else max(len(panels.nz) for panels in FIGURE2.values())
+    cells = [
+        [(dataset, nz, split) for split in SPLITS]
+        for dataset, panels in FIGURE2.items()
+        for nz in panels.nz
+    ]
+    if not narrow:
+        cells = [
+            [(dataset, nz, split) for nz in panels.nz]
+            for dataset, panels in FIGURE2.items()
+            for split in SPLITS
+        ]
+    figure = Figure(figsize=(3.75, 14) if narrow else (11, 9))
+    axes = figure.subplots(len(cells), columns, squeeze=False)
+    for row, line in zip(axes, cells, strict=True):
+        for ax, (dataset, nz, split) in zip(row, line, strict=False):
+            panels = FIGURE2[dataset]
+            ax.set(xscale="log", xlim=panels.samples, ylim=panels.bound)
             runs = [
-                experiments.figure2_run(dataset, panels.nz[k], algorithm)
+                experiments.figure2_run(dataset, nz, algorithm)
                 for algorithm in experiments.ALGORITHMS["figure2"]
             ]
-            ax.set(xscale="log", xlim=panels.samples, ylim=panels.bound)
-            ax.set_title(_title(runs[0]))
-            if k % columns == 0 and not narrow:
-                ax.set_ylabel("Lower bound\n(nats per datapoint)")
-            if k + columns >= len(panels.nz) and not narrow:
-                ax.set_xlabel("Training samples evaluated")
-            for run in runs:
-                _draw(ax, run, local)
-            if narrow:  # one label for all, numbers on the left alone, lines as thin as panels
-                ax.tick_params(labelleft=k % columns == 0)
-                ax.set_xticks([1e5, 1e6, 1e7, 1e8])
-                for line in ax.lines:
-                    line.set_linewidth(0.7 * line.get_linewidth())
-    if narrow:
-        figure.supylabel("Lower bound (nats per datapoint)", fontsize="medium")
-        figure.supxlabel("Training samples evaluated", fontsize="medium")
+            reached = [_draw(ax, run, split, local) for run in runs]
+            ax.set_title(_title(runs[0], split, float(np.min(reached))), fontsize="medium")
+            ax.tick_params(labelleft=ax is row[0])
+            ax.set_xticks([1e5, 1e6, 1e7, 1e8])
+        for ax in row[len(line) :]:
+            ax.set_axis_off()
+    legend = _legend("figure2", local)
+    figure.legend(handles=legend, loc="outside upper center", ncols=2 if narrow else len(legend))
+    figure.supylabel("Lower bound (nats per datapoint)", fontsize="medium")
+    figure.supxlabel("Training samples evaluated", fontsize="medium")
     return figure
 
 
 def figure3(*, local: bool = True) -> Figure:
-    """Figure 3: marginal log likelihood by the paper's estimator, two panels, drawn as `figure2`.
+    """Figure 3: marginal log likelihood by the paper's estimator, drawn as `figure2`.
 
     Args:
         local: whether to draw the runs of this machine at all.
     """
     use_style()
-    figure = Figure(figsize=(9, 4.5))
-    axes = figure.subplots(1, 2)
-    for ax, n_train in zip(axes, experiments.N_TRAIN, strict=True):
-        runs = [
-            experiments.figure3_run(n_train, algorithm)
-            for algorithm in experiments.ALGORITHMS["figure3"]
-        ]
-        ax.set(xlim=(0, pairs.right_edge(runs[0])), ylim=(-160, -100))
-        ax.set_title(_title(runs[0]))
-        ax.set_xlabel("Training samples evaluated (millions)")
-        ax.xaxis.set_major_formatter(lambda samples, _: f"{samples / 1e6:.0f}")
-        for run in runs:
-            _draw(ax, run, local)
-    axes[0].set_ylabel("Marginal log likelihood\n(nats per datapoint)")
-    figure.legend(handles=_legend("figure3", local), loc="outside lower center", ncols=4)
+    figure = Figure(figsize=(9, 7))
+    for axes, n_train in zip(figure.subplots(2, 2).T, experiments.N_TRAIN, strict=True):
+        for ax, split in zip(axes, SPLITS, strict=True):
+            runs = [
+                experiments.figure3_run(n_train, algorithm)
+                for algorithm in experiments.ALGORITHMS["figure3"]
+            ]
+            ax.set(xlim=(0, pairs.right_edge(runs[0])), ylim=FIGURE3[n_train])
+            ax.xaxis.set_major_formatter(lambda samples, _: f"{samples / 1e6:.0f}")
+            reached = [_draw(ax, run, split, local) for run in runs]
+            ax.set_title(_title(runs[0], split, float(np.min(reached))), fontsize="medium")
+    figure.supxlabel("Training samples evaluated (millions)", fontsize="medium")
+    figure.supylabel("Marginal log likelihood (nats per datapoint)", fontsize="medium")
+    legend = _legend("figure3", local)
+    figure.legend(handles=legend, loc="outside upper center", ncols=len(legend))
     return figure
 
 
@@ -128,7 +129,8 @@ def draw(curve: Curve) -> Figure:
     use_style()
     figure = Figure(figsize=(6.4, 4))
     ax = figure.subplots()
-    _draw(ax, run, with_local=False)
+    for split, style in STYLES.items():
+        _draw(ax, run, split, with_local=False, style=style)
     colour = COLOURS[run.algorithm]
     filled = {"train": colour, "test": "white"}
     handles = [Line2D([], [], color="grey", lw=3.5, alpha=0.4, label="the paper")]
@@ -194,7 +196,7 @@ def differences(name: str) -> Figure:
         ax.yaxis.set_major_formatter("{x:.0f}")
         ax.set_title(_title(run))
     figure.supxlabel("Training samples evaluated", fontsize="medium")
-    handles = _legend(name, with_local=False)[:-1]  # without the paper's own curve
+    handles = _split_legend(name)
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles) // 2)
     return figure
 
@@ -210,7 +212,8 @@ def beyond_axis() -> Figure:
     axes = figure.subplots(2, 2, sharex=True)
     for ax, nz in zip(axes.flat, experiments.NZ["freyface"], strict=True):
         run = experiments.figure2_run("freyface", nz, "aevb")
-        _draw(ax, run, with_local=False)
+        for split, style in STYLES.items():
+            _draw(ax, run, split, with_local=False, style=style)
         left, right = 0.1 * edge, 6 * edge
         ax.set(xscale="log", xlim=(left, right), title=_title(run))
         _fit_height(ax, left)
@@ -218,8 +221,8 @@ def beyond_axis() -> Figure:
     for ax in axes[:, 0]:
         ax.set_ylabel("Lower bound\n(nats per datapoint)")
     figure.supxlabel("Training samples evaluated", fontsize="medium")
-    handles = _legend("figure2", with_local=False)
-    figure.legend(handles=[*handles[:2], handles[-1]], loc="outside upper center", ncols=3)
+    handles = [*_split_legend("figure2")[:2], *_legend("figure2", with_local=False)[-1:]]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
 
 
@@ -230,35 +233,70 @@ def _fit_height(ax: Axes, left: float) -> None:
     ax.set_ylim(min(drawn) - margin, max(drawn) + margin)
 
 
-def _title(run: Run) -> str:
-    """Title of the panel of a run of Figure 2 or 3."""
-    if run.n_train:
-        return f"$N_\\mathrm{{train}}={run.n_train}$"
-    return f"{TITLES[run.dataset]}, $N_\\mathbf{{z}}={run.nz}$"
+def _title(run: Run, split: str = "", samples: float = math.nan) -> str:
+    """Title of a panel of Figure 2 or 3: what is trained, the split, and how far ours go."""
+    what = (
+        f"$N_\\mathrm{{train}}={run.n_train}$"
+        if run.n_train
+        else f"{TITLES[run.dataset]}, $N_\\mathbf{{z}}={run.nz}$"
+    )
+    if not split:
+        return what
+    reach = "" if math.isnan(samples) else f", to {millions(samples)}"
+    return f"{what}\n{split}{reach}"
 
 
-def _draw(ax: Axes, run: Run, with_local: bool) -> None:
-    """Draw the paper's curves and ours, of all seeds, that are like `run` but for the seed."""
+def _draw(ax: Axes, run: Run, split: str, with_local: bool, style: str = "-") -> float:
+    """Draw the paper's curve and ours of all seeds that are like `run` but for the seed.
+
+    The first seed is a line, whose end is marked where it lies within the axes. The range of all
+    seeds with its step size is a band. A seed with another step size is a dotted line. Dots are a
+    local run beside a published one; where none is published, the local runs take their place.
+
+    Returns:
+        Samples to which the line goes; NaN if there is none.
+    """
     colour = COLOURS[run.algorithm]
+    paper = pairs.paper_line(run, split)
+    ax.plot(paper.samples, paper.values, style, color=colour, lw=3.5, alpha=0.3)
     published = curves.seeds(run.study, run.name)
     local = curves.seeds(run.study, run.name, paths.local()) if with_local else []
-    for split, style in STYLES.items():
-        paper = pairs.paper_line(run, split)
-        ax.plot(paper.samples, paper.values, style, color=colour, lw=3.5, alpha=0.3)
-        for curve in published or local:
-            if line := pairs.our_line(curve, run, pairs.column_beside(run, split, curve)):
-                ax.plot(line.samples, line.values, style, color=colour, lw=1.2)
-        for curve in local if published else []:
-            if line := pairs.our_line(curve, run, pairs.column_beside(run, split, curve)):
-                ax.plot(line.samples, line.values, ".", color=colour, ms=2.5)
+    lines = [
+        (curve.step_size, line)
+        for curve in published or local
+        if (line := pairs.our_line(curve, run, pairs.column_beside(run, split, curve)))
+    ]
+    for curve in local if published else []:
+        if line := pairs.our_line(curve, run, pairs.column_beside(run, split, curve)):
+            ax.plot(line.samples, line.values, ".", color=colour, ms=2.5)
+    if not lines:
+        return math.nan
+    step_size, first = lines[0]
+    ax.plot(first.samples, first.values, style, color=colour, lw=1.2)
+    if first.end < pairs.right_edge(run):
+        ax.plot(first.samples[-1:], first.values[-1:], "|", color=colour, ms=9, mew=1.5)
+    alike = [line for step, line in lines if step == step_size]
+    band = pd.concat([pd.Series(line.values, line.samples) for line in alike]).groupby(level=0)
+    low, high = band.min()[band.size() > 1], band.max()[band.size() > 1]
+    ax.fill_between(low.index, low, high, color=colour, alpha=0.25, lw=0.5)
+    for line in [line for step, line in lines[1:] if step != step_size]:
+        ax.plot(line.samples, line.values, ":", color=colour, lw=1)
+    return first.end
 
 
 def _legend(name: str, with_local: bool) -> list[Line2D]:
     ours = [
-        Line2D([], [], color=COLOURS[algorithm], ls=style, label=f"{NAMES[algorithm]}, {split}")
+        Line2D([], [], color=COLOURS[algorithm], label=NAMES[algorithm])
         for algorithm in experiments.ALGORITHMS[name]
-        for split, style in STYLES.items()
     ]
     paper = Line2D([], [], color="grey", lw=3.5, alpha=0.4, label="the paper's own curve")
     fresh = Line2D([], [], color="grey", ls="", marker=".", label="a run on this machine")
     return [*ours, paper, *([fresh] if with_local else [])]
+
+
+def _split_legend(name: str) -> list[Line2D]:
+    return [
+        Line2D([], [], color=COLOURS[algorithm], ls=style, label=f"{NAMES[algorithm]}, {split}")
+        for algorithm in experiments.ALGORITHMS[name]
+        for split, style in STYLES.items()
+    ]
