@@ -41,7 +41,7 @@ PARALLEL   = $(if $(findstring jobserver,$(MAKEFLAGS))$(filter -j1,$(MAKEFLAGS))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help reproduce env data train chapters figures book pdf compare publish test lint torture \
+.PHONY: help reproduce env data train chapters figures book pdf compare publish archive test lint torture \
         mutants links bench clean
 
 help: ## list the targets
@@ -57,7 +57,7 @@ reproduce: train ## all of it, from nothing to the book
 	+@$(MAKE) --no-print-directory figures
 	+@AEVB_LOCAL=$(SEED) $(MAKE) --no-print-directory chapters
 	+@AEVB_LOCAL=$(SEED) $(MAKE) --no-print-directory book
-	@$(AEVB) compare --budget $(BUDGET) --seed $(SEED)
+	@$(AEVB) compare --budget $(BUDGET) --seed $(SEED) --receipt
 
 env: $(READY) ## create the Python environment in .venv
 
@@ -95,7 +95,7 @@ chapters: $(NOTEBOOKS) ## execute the chapters that are out of date
 $(PAGES)/%.ipynb: book/chapters/%.md $(LIBRARY) | $(READY)
 	$(BIN)/python book/build.py execute $< $@
 
-$(NOTEBOOKS): $(wildcard $(addprefix results/,paper/* curves/*/* models/*/* readings/* benchmarks/*/*))
+$(NOTEBOOKS): $(wildcard $(addprefix results/,paper/* curves/*/* models/*/* readings/* clinic/* benchmarks/*/*))
 ifdef AEVB_LOCAL
 $(PAGES)/figure2.ipynb $(PAGES)/figure3.ipynb: $(wildcard results/local/curves/*/*)
 endif
@@ -113,6 +113,9 @@ publish: $(READY) ## copy local curves and models over published ones, and draw 
 	$(AEVB) publish figure2 figure3
 	$(AEVB) reference
 	$(AEVB) figures --published
+
+archive: $(READY) ## write the published results as one zip, to deposit and cite
+	$(AEVB) archive
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -304,11 +304,11 @@ def test_a_published_curve_can_be_cited() -> None:
     assert entry.count("{") == entry.count("}")
 
 
-def test_without_the_date_of_a_release_there_is_no_year_to_cite(project: Path) -> None:
-    (paths.root() / "CITATION.cff").write_text("title: none\n")
+def test_without_its_description_a_curve_cannot_be_cited(project: Path) -> None:
+    (paths.root() / ".zenodo.json").write_text("{}")
     file = paths.curve(paths.published(), RUN.study, RUN.name)
     write_curve(file, [{"samples": 100, "test": -1.0}], commit="0", versions={"aevb": "0"})
-    with pytest.raises(DamagedFileError, match=r"CITATION\.cff"):
+    with pytest.raises(DamagedFileError, match=r"zenodo\.json lacks title"):
         citing.bibtex(curves.read(file))
 
 
