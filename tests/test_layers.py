@@ -16,6 +16,7 @@ FLOORS = [
     {"learners"},
     {"results"},
     {"training"},
+    {"clinic"},
     {"comparison"},
     {"figures", "judge_command"},
     {"cli"},

@@ -1,6 +1,7 @@
 """The `aevb` command: what the library does, from a terminal."""
 
 import os
+import re
 import signal
 import sys
 import time
@@ -15,10 +16,11 @@ import typer
 from tqdm import tqdm
 
 from aevb import data, paths
-from aevb.comparison import claims, reestimates, reference, report, same_seed
+from aevb.clinic import runs as clinic
+from aevb.comparison import claims, receipt, reestimates, reference, report, same_seed
 from aevb.errors import ConfigurationError, DamagedFileError
 from aevb.judge_command import judge_curve
-from aevb.results import citing, curves, publishing
+from aevb.results import archive, citing, curves, publishing
 from aevb.training import experiments, job, names, selection
 from aevb.training.job import Job
 from aevb.training.loop import Diverged, Stopped, Training
@@ -232,10 +234,23 @@ def write_reestimates() -> None:
     print(reestimates.write().relative_to(paths.root()))
 
 
+@app.command("clinic")
+def run_clinic(
+    run_names: Annotated[
+        list[str], typer.Argument(metavar="NAMES", help="Such as mnist-nz20-seed0.")
+    ],
+) -> None:
+    """Train VAEs with the usual mistakes, and write their curves to results/clinic."""
+    for name in run_names:
+        if not (sizes := re.fullmatch(r"mnist-nz(\d+)-seed(\d+)", name)):
+            raise ConfigurationError(f"{name!r}: expected a name such as mnist-nz20-seed0")
+        print(clinic.write(int(sizes[1]), int(sizes[2])))
+
+
 @app.command("reference")
 def write_reference() -> None:
     """Copy the curves that `aevb judge` needs into the package, from the published results."""
-    print(reference.write())
+    print(*reference.write(), sep="\n")
 
 
 app.command("judge")(judge_curve)
@@ -313,6 +328,12 @@ def draw_figures(
         print(file.relative_to(paths.root()))
 
 
+@app.command("archive")
+def write_archive() -> None:
+    """Write the published results as one zip, to deposit and cite."""
+    print(archive.write(paths.local()).relative_to(paths.root()))
+
+
 @app.command()
 def compare(
     budget: Annotated[str, typer.Option(help="Samples, 'quick' or 'paper'.")] = "quick",
@@ -324,12 +345,18 @@ def compare(
         bool,
         typer.Option("--milestones", help="Every published curve along the axis, and the claims."),
     ] = False,
+    keep: Annotated[
+        bool, typer.Option("--receipt", help="Keep the result as results/local/receipt.md.")
+    ] = False,
 ) -> None:
     """Print our values beside the paper's; fail if fresh runs are not the published ones."""
     if summary or milestones:
         print(report.summary() if summary else f"{report.along_axis()}\n\n{claims.as_text()}")
         return
     print(report.at_budget(budget, seed))
+    if keep:
+        for file in receipt.write(budget, seed):
+            print(f"{file.relative_to(paths.root())} written")
     if wrong := same_seed.problems(seed):
         sys.exit(f"aevb: {wrong}")
 

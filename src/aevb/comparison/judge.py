@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from aevb.comparison import signatures
 from aevb.errors import ConfigurationError
 from aevb.results.lines import EMPTY, Line
 
@@ -45,6 +46,9 @@ FAR_FROM_START = 10.0  # nats; no seed of ours, nor the paper's, is two away fro
 # A suspect's correction brings the curve inside; or it divides the mean distance by this, and less
 # than the width of the band is left.
 MUCH_NEARER = 10.0
+# Between a curve and a run with a mistake (`signatures.Match.gap`): too far, and too near to tell.
+FAR_GAP, CLOSE_GAP = 0.6, 0.1
+MOST_SUSPECTS = 3
 MIN_POINTS = 3  # that speak for a suspect, over at least a factor of four in samples
 TABLE_ROWS = 12
 
@@ -183,12 +187,14 @@ class Suspect:
     """A usual mistake that would give such a curve. That it was made is not proven.
 
     Attributes:
+        name: of the mistake, for programs; where the clinic has it, its name there.
         mistake: what it is.
         evidence_for: numbers that speak for it.
         evidence_against: numbers that speak against it; empty if none do.
         check: what to look at next.
     """
 
+    name: str
     mistake: str
     evidence_for: str
     evidence_against: str
@@ -310,8 +316,13 @@ def judge(
     found = Judgement(ours.name, ours.split, points, [], _notes(ours, x, y))
     suspects = list(_missing_kl(ours, x, y, reconstruction, kl))
     if not found.inside and not suspects:
-        x, y = _thinned(ours, x, y)
-        suspects = list(_suspects(ours, x, y, found.compared, minibatch or ours.data[2]))
+        thin = _thinned(ours, x, y)
+        suspects = list(_suspects(ours, *thin, found.compared, minibatch or ours.data[2]))
+    if not found.inside and not suspects:
+        matches = _matches(ours, x, y, reconstruction, kl)
+        suspects = list(_resembling(matches))
+        if matches and not suspects:
+            found.notes.extend(_explained(matches[0]))
     if not found.compared:
         most = max(line.end for line in ours.seeds.values())
         raise ConfigurationError(
@@ -377,33 +388,39 @@ def _distance(points: list[Point]) -> float:
     return float(np.mean([abs(point.yours - point.ours) for point in points]))
 
 
-def _corrections(ours: Reference, minibatch: float) -> Iterator[tuple[str, str, float, float]]:
+def _corrections(ours: Reference, minibatch: float) -> Iterator[tuple[str, str, str, float, float]]:
     """The usual mistakes of counting and of units.
 
     Yields:
-        The mistake, what to check, and the factors that undo it, on samples and on bounds.
+        The mistake's name, the mistake, what to check, and the factors that undo it, on samples
+        and on bounds.
     """
     pixels, ln2 = ours.data[0], math.log(2)
     batch = f"a sum over the {minibatch:g} datapoints of a minibatch"
+    mean = f"a mean over the {pixels} pixels, not their sum"
     units = [
-        (1.0, "", "", ""),
-        (1 / minibatch, batch, "--per minibatch", "reduction"),
-        (pixels, f"a mean over the {pixels} pixels, not their sum", "--per pixel", "reduction"),
-        (ln2, "bits, not nats", "--unit bits", "logarithm"),
-        (pixels * ln2, "bits per pixel", "--unit bits --per pixel", "unit"),
+        ("loss", 1.0, "", "", ""),
+        ("sum_over_minibatch", 1 / minibatch, batch, "--per minibatch", "reduction"),
+        ("mean_over_pixels", pixels, mean, "--per pixel", "reduction"),
+        ("in_bits", ln2, "bits, not nats", "--unit bits", "logarithm"),
+        ("bits_per_pixel", pixels * ln2, "bits per pixel", "--unit bits --per pixel", "unit"),
     ]
-    for factor, what, option, look in units:
+    for name, factor, what, option, look in units:
         if what:
-            yield f"the values are {what}", f"the {look} in your code, then `{option}`", 1, factor
+            check = f"the {look} in your code, then `{option}`"
+            yield name, f"the values are {what}", check, 1, factor
         what = f"a loss, and {what}" if what else "a loss, not a bound"
         options = f"--quantity loss {option}".strip()
-        yield f"the values are {what}", f"the sign of the values, then `{options}`", 1, -factor
+        check = f"the sign of the values, then `{options}`"
+        yield f"{name}_as_loss", f"the values are {what}", check, 1, -factor
     epoch = "the size of the training set that an epoch goes through, then `--n-train`"
-    yield "epochs of 60,000 images are counted as 50,000", epoch, 1.2, 1
-    yield "epochs of 50,000 images are counted as 60,000", epoch, 1 / 1.2, 1
+    yield "epochs_of_60000", "epochs of 60,000 images are counted as 50,000", epoch, 1.2, 1
+    yield "epochs_of_50000", "epochs of 50,000 images are counted as 60,000", epoch, 1 / 1.2, 1
     axis = "what one unit of the horizontal axis is, then `--x`"
-    yield f"updates, of {minibatch:g} datapoints, are counted as samples", axis, minibatch, 1
-    yield f"samples are counted as updates of {minibatch:g}", axis, 1 / minibatch, 1
+    updates = f"updates, of {minibatch:g} datapoints, are counted as samples"
+    yield "updates_as_samples", updates, axis, minibatch, 1
+    samples = f"samples are counted as updates of {minibatch:g}"
+    yield "samples_as_updates", samples, axis, 1 / minibatch, 1
 
 
 def _suspects(
@@ -414,7 +431,7 @@ def _suspects(
     The two of 50,000 and 60,000 move a curve by as little as another seed does, so that most such
     curves are inside. They are suspected only of a curve that lies wholly outside.
     """
-    for mistake, check, times, factor in _corrections(ours, minibatch):
+    for name, mistake, check, times, factor in _corrections(ours, minibatch):
         after = [p for p in _compare(ours, x * times, y * factor) if not math.isnan(p.ours)]
         enough = len(after) >= MIN_POINTS and after[-1].samples >= 4 * after[0].samples
         if not enough or (before and 0.5 < times < 2 and _share_inside(before) > 0 and factor == 1):
@@ -425,6 +442,7 @@ def _suspects(
         if (share >= SHARE_INSIDE and now < then / 3) or near:
             outside = sum(not point.inside for point in after)
             yield Suspect(
+                name,
                 mistake,
                 f"corrected, {len(after) - outside} of {len(after)} points lie in the band, on "
                 f"average {now:.1f} nats from ours"
@@ -432,6 +450,54 @@ def _suspects(
                 f"corrected, {outside} points still lie outside" if outside else "",
                 check,
             )
+
+
+def _matches(
+    ours: Reference, x: Array, y: Array, reconstruction: Any, kl: Any
+) -> list[signatures.Match]:
+    """The curve beside runs that were trained with usual mistakes; AEVB on MNIST alone."""
+    if not re.fullmatch(r"mnist-nz\d+-aevb", ours.name):
+        return []
+    tests = reference(ours.name, "test").seeds.values()
+
+    def right(samples: float) -> float:
+        values = [line.value_at(samples) for line in tests]
+        return float(np.mean([v for v in values if not math.isnan(v)] or [math.nan]))
+
+    terms = [None if t is None else Line(x, np.asarray(t, float)) for t in (reconstruction, kl)]
+    return signatures.matches(Line(x, y), right, ours.split, *terms)
+
+
+def _resembling(matches: list[signatures.Match]) -> Iterator[Suspect]:
+    """Mistakes whose runs give such a curve, the nearest first."""
+    if not matches or not matches[0].signature.mistaken or matches[0].gap > FAR_GAP:
+        return
+    limit = max(2 * matches[0].gap, matches[0].gap + CLOSE_GAP)
+    near = [m for m in matches if m.signature.mistaken and m.gap <= min(limit, FAR_GAP)]
+    for match in near[:MOST_SUSPECTS]:
+        last = f"{match.samples[-1]:,.0f} samples"
+        apart = np.abs(np.arcsinh(match.yours) - np.arcsinh(match.theirs))
+        worst = int(apart.argmax())
+        yield Suspect(
+            match.signature.name,
+            match.signature.mistake[0].lower() + match.signature.mistake[1:],
+            f"at {last} yours is {_nats(match.yours[-1])}, and a run of {signatures.LIKE} with "
+            f"this mistake {_nats(match.theirs[-1])}, without it {_nats(match.right[-1])}",
+            f"at {match.samples[worst]:,.0f} samples yours is {_nats(match.yours[worst])}, the run "
+            f"{_nats(match.theirs[worst])}"
+            if apart[worst] > CLOSE_GAP
+            else "",
+            match.signature.check,
+        )
+
+
+def _explained(match: signatures.Match) -> Iterator[str]:
+    """What a curve is like that is right with another setting."""
+    if match.signature.name != "Code" and match.gap < FAR_GAP:
+        yield (
+            f"Right code gives such a curve with another setting: {match.signature.mistake}. "
+            f"Check: {match.signature.check}."
+        )
 
 
 def _missing_kl(
@@ -449,7 +515,9 @@ def _missing_kl(
     error = float(np.abs(y - recon + weight * divergence).max())
     if abs(weight - 1) > 0.02 and error < 0.01 * float(np.abs(divergence).max()):
         whole = [p for p in _compare(ours, x, recon - divergence) if not math.isnan(p.ours)]
+        names = {0: "without_kl", -1: "KlSign"}
         yield Suspect(
+            names.get(round(weight, 1), "weight_of_kl"),
             "the values leave the KL divergence out"
             if abs(weight) < 0.02
             else f"the values count the KL divergence {weight:.3g} times",

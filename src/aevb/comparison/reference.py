@@ -1,17 +1,23 @@
-"""The package's copy of the curves that `aevb judge` holds others against, made from results/."""
+"""The package's copy of what `aevb judge` holds curves against, made from results/."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from aevb.clinic import runs as clinic
+from aevb.clinic.catalogue import CATALOGUE, TERMS
 from aevb.comparison import pairs
-from aevb.comparison.judge import FIRST_SAMPLES, REFERENCE
+from aevb.comparison.judge import REFERENCE
+from aevb.comparison.signatures import FIRST_SAMPLES, LIKE, SIGNATURES
 from aevb.comparison.wording import without_seed
 from aevb.files import atomic
 from aevb.results import curves
 from aevb.results.lines import Line
 from aevb.training import experiments
 
+SEEDS = (0, 1)  # of the clinic's runs that signatures are computed from
 HEADER = (
     "# Made by `aevb reference` from results/paper and results/curves; do not edit.\n"
     "# Nats per datapoint. Train bounds of ours are averaged over the paper's window.\n"
@@ -42,8 +48,36 @@ def _rows(name: str, split: str, source: str, line: Line) -> list[str]:
     return [f"{name},{split},{source},{line.samples[k]:.0f},{line.values[k]:.2f}\n" for k in kept]
 
 
-def write() -> Path:
-    """Write the file, from the published results of a checkout."""
-    with atomic(REFERENCE) as temporary:
-        temporary.write_text(as_text())
-    return REFERENCE
+def signatures_as_text() -> str:
+    """The content of the file of signatures: the mean over the clinic's seeds 0 and 1."""
+    nz = int(LIKE.split("-")[1].removeprefix("nz"))
+    seeds = [clinic.read(nz, seed).groupby("mistake", sort=False) for seed in SEEDS]
+    signatures = []
+    for code in CATALOGUE:
+        tables = [seed.get_group(code.name) for seed in seeds]
+        samples = max((table.samples for table in tables), key=len).tolist()
+        mean = pd.concat(tables).groupby("samples")[TERMS].mean().reindex(samples)
+        signatures.append(
+            {
+                "name": code.name,
+                "mistake": code.mistake,
+                "check": code.check,
+                "mistaken": code.mistaken,
+                "samples": samples,
+                **{key: [_rounded(value) for value in mean[key]] for key in TERMS},
+            }
+        )
+    made_by = f"aevb reference, from results/clinic; {LIKE}, mean of seeds 0 and 1; do not edit"
+    return json.dumps({"made_by": made_by, "signatures": signatures}, indent=1) + "\n"
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.5g}") if np.isfinite(value) else None
+
+
+def write() -> list[Path]:
+    """Write both files, from the published results of a checkout."""
+    for path, text in ((REFERENCE, as_text()), (SIGNATURES, signatures_as_text())):
+        with atomic(path) as temporary:
+            temporary.write_text(text)
+    return [REFERENCE, SIGNATURES]

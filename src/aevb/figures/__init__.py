@@ -16,6 +16,7 @@ from aevb.figures.images import (
     sheet,
 )
 from aevb.figures.lines import FIGURE2, beyond_axis, differences, draw, figure2, figure3
+from aevb.figures.mistakes import mistakes
 from aevb.figures.style import COLOURS, NAMES, use_style
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "figure3",
     "figure4",
     "figure5",
+    "mistakes",
     "prior_grid",
     "prior_samples",
     "sheet",

@@ -1,0 +1,1 @@
+"""Usual mistakes in VAE code, each trained, so that curves with it can be recognised."""

@@ -1,0 +1,69 @@
+"""How often the judge names the mistake that was made."""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from aevb.clinic import runs
+from aevb.comparison.judge import judge
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the judge says of a run of the clinic.
+
+    Attributes:
+        mistake: what was trained, its name in the clinic's catalogue.
+        inside: whether its curve lies inside the band, so that nothing is wrong to be seen.
+        named: names of the suspects, the likeliest first.
+    """
+
+    mistake: str
+    inside: bool
+    named: list[str]
+
+
+def diagnoses(nz: int, seed: int, *, terms: bool = False) -> list[Diagnosis]:
+    """The judge's word on every curve of one configuration, of the test images.
+
+    Args:
+        nz: of the clinic's runs (`runs.read`).
+        seed: likewise.
+        terms: with the reconstruction and the KL in columns of their own.
+    """
+    found = []
+    for name, curve in runs.read(nz, seed).groupby("mistake", sort=False):
+        finite = curve[curve.test.map(math.isfinite)]
+        apart = {"reconstruction": finite.reconstruction, "kl": finite.kl} if terms else {}
+        judgement = judge(
+            finite.samples, finite.test, like=f"mnist-nz{nz}-aevb", split="test", **apart
+        )
+        named = [suspect.name for suspect in judgement.suspects]
+        found.append(Diagnosis(str(name), judgement.inside, named))
+    return found
+
+
+def table(configurations: list[tuple[int, int]], *, terms: bool = False) -> pd.DataFrame:
+    """A row for each mistake: in how many configurations it was seen, and named.
+
+    Returns:
+        Columns `mistake`, `runs`, `outside` the band, `first`: named first, `among three`, and
+        `instead`: what else was named first.
+    """
+    every = [d for nz, seed in configurations for d in diagnoses(nz, seed, terms=terms)]
+    rows = []
+    for name in dict.fromkeys(d.mistake for d in every):
+        mine = [d for d in every if d.mistake == name]
+        first = [d.named[0] for d in mine if d.named]
+        rows.append(
+            {
+                "mistake": name,
+                "runs": len(mine),
+                "outside": sum(not d.inside for d in mine),
+                "first": first.count(name),
+                "among three": sum(name in d.named for d in mine),
+                "instead": ", ".join(sorted({other for other in first if other != name})),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,202 @@
+"""What usual mistakes make of a curve: held against runs that were trained with each of them.
+
+The runs are those of `aevb.clinic` with `LIKE`; what the judge needs of them is in the package
+(`signatures.json`). Loads NumPy and nothing slower.
+
+**Two curves are compared** at the points of the runs from 50,000 samples on. At each, two numbers
+are set side by side: the bound itself, and its distance from the right one for that configuration.
+Both are taken as an inverse hyperbolic sine, which is linear near zero and logarithmic far from it.
+So a factor counts the same at 10³ and 10⁶ nats, and a mistake that shifts a bound is known again
+with another Nz. `gap` is the root mean square difference of these numbers, and of those of the
+reconstruction and the KL where a curve has them.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from aevb.results.lines import Line
+
+Array = npt.NDArray[np.float64]
+
+SIGNATURES = Path(__file__).with_name("signatures.json")
+LIKE = "mnist-nz20-aevb"
+FIRST_SAMPLES, EPOCH = 50_000, 50_000
+MIN_POINTS = 2
+SHIFT = 10.0  # nats: what is small for the distance from the right bound
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What code with a mistake reports, the mean over seeds.
+
+    Attributes:
+        name: of the class in `aevb.clinic.mistakes`; `Code` is right.
+        mistake: what it is, a sentence without its full stop.
+        check: what tells it from others.
+        mistaken: False of the right code and of other settings.
+        samples: `(points,)`.
+        values: `(points,)` each, NaN after a divergence: `train`, `test`, `reconstruction`, `kl`.
+    """
+
+    name: str
+    mistake: str
+    check: str
+    mistaken: bool
+    samples: Array
+    values: dict[str, Array]
+
+    def line(self, column: str) -> Line:
+        """One of the values against samples."""
+        return Line(self.samples, self.values[column])
+
+
+@dataclass(frozen=True)
+class Match:
+    """A signature beside a curve.
+
+    Attributes:
+        signature: what was compared.
+        gap: how far apart they are; 0 is equal, 1 a factor of e everywhere.
+        samples: `(points,)`, where they were compared.
+        yours: `(points,)`, the curve.
+        theirs: `(points,)`, the signature.
+        right: `(points,)`, the right code's with `LIKE`.
+    """
+
+    signature: Signature
+    gap: float
+    samples: Array
+    yours: Array
+    theirs: Array
+    right: Array
+
+
+@cache
+def signatures() -> list[Signature]:
+    """Every signature of the package, the right code first."""
+    return [
+        Signature(
+            entry["name"],
+            entry["mistake"],
+            entry["check"],
+            entry["mistaken"],
+            np.array(entry["samples"], float),
+            {key: np.array(entry[key], float) for key in ("train", "test", "reconstruction", "kl")},
+        )
+        for entry in json.loads(SIGNATURES.read_text(encoding="utf-8"))["signatures"]
+    ]
+
+
+def matches(
+    bound: Line,
+    right: Callable[[float], float],
+    split: str,
+    reconstruction: Line | None = None,
+    kl: Line | None = None,
+) -> list[Match]:
+    """Every signature beside a curve, the nearest first; none if too few points can be compared.
+
+    Args:
+        bound: the curve, as its code reports it.
+        right: our test bound of the same configuration at a number of samples; NaN where there is
+            none.
+        split: train, validation or test. Validation is held against the runs' test bounds; train,
+            on both sides, is the mean over the last epoch.
+        reconstruction: E[log p(x|z)] of the curve, where it is known.
+        kl: of the curve, where it is known.
+    """
+    code = signatures()[0]
+    places = code.samples[code.samples >= FIRST_SAMPLES]
+    column = "train" if split == "train" else "test"
+    lines = {column: bound, "reconstruction": reconstruction, "kl": kl}
+    yours = {key: _read(key, line, places) for key, line in lines.items() if line is not None}
+    usual = _read(column, code.line(column), places)
+    rights = np.array([right(s) for s in places])
+    rights += usual - _read("test", code.line("test"), places)
+    known = ~np.isnan(yours[column]) & ~np.isnan(rights)
+    if known.sum() < MIN_POINTS:
+        return []
+    found = []
+    for signature in signatures():
+        theirs = {key: _read(key, signature.line(key), places) for key in yours}
+        if np.isnan(theirs[column][known]).any():
+            continue
+        shifts = yours[column] - rights, theirs[column] - usual
+        gaps = [np.arcsinh(yours[key]) - np.arcsinh(theirs[key]) for key in yours]
+        gaps.append(np.arcsinh(shifts[0] / SHIFT) - np.arcsinh(shifts[1] / SHIFT))
+        squares = [np.square(gap[known]) for gap in gaps]
+        gap = math.sqrt(np.mean(np.sum(squares, axis=0)))
+        found.append(
+            Match(
+                signature,
+                gap,
+                places[known],
+                yours[column][known],
+                theirs[column][known],
+                usual[known],
+            )
+        )
+    return sorted(found, key=lambda match: match.gap)
+
+
+def _read(column: str, line: Line, samples: Array) -> Array:
+    """A line's values; of train bounds the mean over the last epoch."""
+    if column == "train":
+        return np.asarray(line.mean(np.maximum(samples - EPOCH, 0), samples), float)
+    return np.array([line.value_at(s) for s in samples])
+
+
+# What a reader sees first, from the test bound after the last epoch of the runs.
+SYMPTOMS = {
+    "NaN": "ends in NaN",
+    "huge": "thousands of nats from the right one",
+    "zero": "near zero",
+    "high": "too high by more than 10 nats",
+    "low": "too low by more than 10 nats",
+    "right": "within 10 nats of the right one",
+}
+
+
+def symptom(signature: Signature) -> str:
+    """The key of `SYMPTOMS` that a signature shows."""
+    right, value = (s.values["test"][-1] for s in (signatures()[0], signature))
+    if math.isnan(value):
+        return "NaN"
+    distance = value - right
+    if abs(distance) > 1000:
+        return "huge"
+    if abs(value) < abs(right) / 20:
+        return "zero"
+    if abs(distance) > SHIFT:
+        return "high" if distance > 0 else "low"
+    return "right"
+
+
+def describe(signature: Signature) -> str:
+    """Where a curve begins, where it is at the end of the runs, and which of its terms is off."""
+    right = signatures()[0]
+    finite = np.isfinite(signature.values["test"])
+    if not finite.all():
+        return f"NaN from {signature.samples[~finite][0]:,.0f} samples on."
+    parts = []
+    start, usual = signature.values["test"][0], right.values["test"][0]
+    if abs(start - usual) > 1:
+        parts.append(f"begins at {_nats(start)}, not {_nats(usual)}")
+    for column, name in (("test", "bound"), ("reconstruction", "reconstruction"), ("kl", "KL")):
+        value, usual = signature.values[column][-1], right.values[column][-1]
+        if abs(value - usual) > 0.05 * abs(usual):
+            parts.append(f"{name} {_nats(value)}, not {_nats(usual)}")
+    text = ", ".join(parts) or "all terms within 5 % of the right ones"
+    return text[0].upper() + text[1:] + "."
+
+
+def _nats(value: float) -> str:
+    digits = 1 if abs(value) >= 1 else 2
+    return f"{value:,.{digits}f}".replace("-", "\u2212")
