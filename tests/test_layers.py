@@ -17,7 +17,7 @@ FLOORS = [
     {"results"},
     {"training"},
     {"comparison"},
-    {"figures", "judge_command"},
+    {"figures", "judge_command", "terminal"},
     {"cli"},
     {"__main__"},
 ]

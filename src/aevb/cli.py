@@ -1,27 +1,24 @@
 """The `aevb` command: what the library does, from a terminal."""
 
 import os
-import signal
 import sys
-import time
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import cache
 from importlib.metadata import version
-from types import FrameType
 from typing import Annotated, Literal, get_args
 
 import torch
 import typer
-from tqdm import tqdm
 
 from aevb import data, paths
 from aevb.comparison import claims, reestimates, reference, report, same_seed
 from aevb.errors import ConfigurationError, DamagedFileError
 from aevb.judge_command import judge_curve
 from aevb.results import citing, curves, publishing
+from aevb.terminal import Progress, StopOnSignal
 from aevb.training import experiments, job, names, selection
 from aevb.training.job import Job
-from aevb.training.loop import Diverged, Stopped, Training
+from aevb.training.loop import Diverged, Stopped
 from aevb.training.run import Run
 
 app = typer.Typer(
@@ -31,7 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-SECONDS_BETWEEN_LINES = 15.0
 MOST_THREADS = os.cpu_count() or 1
 
 
@@ -51,51 +47,6 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-class Progress:
-    """A bar on a terminal; elsewhere, or where several runs share one, a line now and then."""
-
-    def __init__(self, run: Run) -> None:
-        self.name = run.name
-        self.quantity = run.learner.objective
-        shared = "--jobserver" in os.environ.get("MAKEFLAGS", "")
-        self.on_terminal = sys.stderr.isatty() and not shared
-        self.bar: tqdm | None = None
-
-    def close(self) -> None:
-        """End the bar's line, before another is printed."""
-        if self.bar is not None:
-            self.bar.close()
-
-    def __call__(self, end: int, training: Training) -> None:
-        """Show where `training` stands on its way to `end` samples."""
-        now = time.monotonic()
-        if self.bar is None:
-            self.began = self.last_line = now
-            self.first = training.samples
-            self.bar = tqdm(
-                total=end,
-                initial=training.samples,
-                desc=self.name,
-                unit=" samples",
-                unit_scale=True,
-                dynamic_ncols=True,
-                disable=not self.on_terminal,
-            )
-        bound = f"{self.quantity} {training.running_bound:.1f} nats"
-        self.bar.set_postfix_str(bound, refresh=False)
-        self.bar.update(training.samples - self.bar.n)
-        if self.on_terminal or now - self.last_line < SECONDS_BETWEEN_LINES:
-            return
-        self.last_line = now
-        speed = (training.samples - self.first) / (now - self.began)
-        left = tqdm.format_interval((end - training.samples) / speed)
-        print(
-            f"{self.name}: {training.samples:,} of {end:,} samples, {bound}, "
-            f"{speed:,.0f} samples/s, {left} left",
-            flush=True,
-        )
 
 
 @app.command("data")
@@ -141,7 +92,7 @@ def train_runs(
             "device cuda: PyTorch finds no CUDA device here; without the option the CPU trains"
         )
     torch.set_num_threads(threads)
-    stop, diverged = _StopOnSignal(), []
+    stop, diverged = StopOnSignal(), []
     for run, end in zip(runs, samples, strict=True):
         try:
             _train(Job(run, _load(run), torch.device(device)), end, stop)
@@ -169,7 +120,7 @@ def _load(run: Run) -> data.Dataset:
     return _dataset(run.dataset, run.split, run.pixels)
 
 
-def _train(job: Job, samples: float, stop: "_StopOnSignal") -> None:
+def _train(job: Job, samples: float, stop: StopOnSignal) -> None:
     if stop.requested():  # while the data were loaded
         raise Stopped
     with closing(Progress(job.run)) as progress:
@@ -185,7 +136,7 @@ def select(
 ) -> None:
     """Choose a step size by the paper's rule: train every candidate, take the highest bound."""
     torch.set_num_threads(threads)
-    stop = _StopOnSignal()
+    stop = StopOnSignal()
     for name in run_names:
         run = names.paper_run(name)
         samples = experiments.selection_samples(run)
@@ -258,30 +209,6 @@ def cite(
             f"no published curve at {file}: {there if inside else curves.CHECKOUT}"
         )
     print(citing.bibtex(curve))
-
-
-class _StopOnSignal:
-    """Turns an interrupt, a termination or a closed terminal into a request to stop.
-
-    The first is acknowledged at once and obeyed at the next safe point; the second ends the process
-    wherever it is, and no file is left half-written.
-    """
-
-    def __init__(self) -> None:
-        self.received = False
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            if number := getattr(signal, name, None):  # Windows has no SIGHUP
-                signal.signal(number, self._receive)
-
-    def _receive(self, _number: int, _: FrameType | None) -> None:
-        if self.received:
-            raise Stopped
-        self.received = True
-        with suppress(OSError):  # of a terminal that is closed
-            print("\nstopping; once more stops at once", file=sys.stderr, flush=True)
-
-    def requested(self) -> bool:
-        return self.received
 
 
 @app.command("runs")
