@@ -270,7 +270,7 @@ def test_the_model_that_is_exported_is_that_of_the_study_and_its_settings(
         exported.append(run)
         return paths.model(paths.local(), run.study, run.name)
 
-    monkeypatch.setattr(job, "export", export)
+    monkeypatch.setattr(cli, "export", export)
     options = ["--study", "other", "--set", "optimiser=adam", "--set", "prior=0"]
     _, out, _ = aevb("export", RUN.name, *options)
     assert out == [f"results/local/models/other/{RUN.name}.safetensors"]

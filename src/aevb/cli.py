@@ -17,6 +17,7 @@ from aevb.judge_command import judge_curve
 from aevb.results import citing, curves, publishing
 from aevb.terminal import Progress, StopOnSignal
 from aevb.training import experiments, job, names, selection
+from aevb.training.export import export
 from aevb.training.job import Job
 from aevb.training.loop import Diverged, Stopped
 from aevb.training.run import Run
@@ -152,8 +153,8 @@ def select(
         print(f"{name}: step size {selection.chosen(scored):g}")
 
 
-@app.command()
-def export(
+@app.command("export")
+def export_models(
     run_names: Annotated[
         list[str], typer.Argument(metavar="NAMES", help="Runs that have been trained here.")
     ],
@@ -164,7 +165,7 @@ def export(
 ) -> None:
     """Write the trained models in half precision, for chapters and the browser to draw from."""
     for name in run_names:
-        file = job.export(names.parse(name, study, setting or ()))
+        file = export(names.parse(name, study, setting or ()))
         print(file.relative_to(paths.root()))
 
 
@@ -172,20 +173,20 @@ def export(
 def publish(
     studies: Annotated[list[str], typer.Argument(help="Folders of curves, such as figure2.")],
 ) -> None:
-    """Copy local curves over published ones that are not longer, with manifests and models."""
+    """Publish local curves with manifests and models; longer published ones stay."""
     for file in publishing.publish(studies, report=print):
         print(file.relative_to(paths.root()))
 
 
 @app.command("readings")
 def write_reestimates() -> None:
-    """Estimate log p(x) anew, by other estimators, for the models of Figure 3; takes minutes."""
+    """Estimate log p(x) of the models of Figure 3 by other estimators; takes minutes."""
     print(reestimates.write().relative_to(paths.root()))
 
 
 @app.command("reference")
 def write_reference() -> None:
-    """Copy the curves that `aevb judge` needs into the package, from the published results."""
+    """Copy the published curves that `aevb judge` needs into the package."""
     print(reference.write())
 
 
@@ -219,7 +220,7 @@ def list_runs(
         str | None, typer.Option(help="Only those whose local curve ends before this budget does.")
     ] = None,
 ) -> None:
-    """Print the runs of Figures 2 and 3, Figure 3 first: its longest run should not start last."""
+    """Print the runs of Figures 2 and 3; Figure 3 comes first, since it has the longest run."""
     here = data.available() if available else experiments.NZ
     runs = [one for figure in reversed(experiments.RUNS.values()) for one in figure(seed)]
     for one in runs:
@@ -262,7 +263,7 @@ def compare(
 
 
 def main() -> None:
-    """Run the command; what a user can mend is told in one line, without a traceback."""
+    """Run the command; an error that a user can mend prints its message alone."""
     try:
         app()
     except Stopped:
