@@ -16,7 +16,7 @@ SECONDS_BETWEEN_LINES = 15.0
 
 
 class Progress:
-    """A bar on a terminal; elsewhere, or where several runs share one, a line now and then."""
+    """A bar on a terminal; a line now and then if runs share it, or if there is none."""
 
     def __init__(self, run: Run) -> None:
         self.name = run.name

@@ -1,14 +1,13 @@
-"""MNIST and Frey Face: where the bytes come from, how they are checked, scaled and split.
+"""MNIST and Frey Face: found or downloaded, verified, scaled and split.
 
 A file is looked for in this order:
 
-1. the directory that the environment variable `AEVB_DATA` names: read in place, never written;
-2. the project's own data directory, `paths.data`;
-3. the mirrors, whose file lands in `paths.data`.
+1. the directory that the environment variable `AEVB_DATA` names, which is never written to;
+2. the project's data directory, `paths.data`;
+3. the mirrors, from which it is downloaded to `paths.data`.
 
-Whichever way it came, a file is used only if its SHA-256 is the one recorded here. So all runs
-learn from the same bytes, and a mirror need not be trusted. Of MNIST's files, which are compressed,
-that of the content may be it instead: unpacked files, and those compressed anew, are as good.
+A file is used only if its SHA-256 is the recorded one. So all runs learn from the same bytes, and
+no mirror has to be trusted. For MNIST the SHA-256 of the unpacked content is enough.
 """
 
 from aevb.data.dataset import IMAGE_SHAPE, DataError, Dataset, Name, Pixels, binarised

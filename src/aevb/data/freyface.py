@@ -18,24 +18,24 @@ FILES = (
     ),
 )
 
-# The original first (it is known to answer 403), then a commit that holds the identical file.
+# The original, which has answered 403, then a commit that holds the same file.
 MIRRORS = (
     "https://cs.nyu.edu/~roweis/data/",
     "https://raw.githubusercontent.com/tauhidstanford/GSE/0ebdc1622e4aa572ed3d9910aaf51bd76e89b40a/",
 )
 
 N_TRAIN = 1_600
-"""How many of the 1,965 Frey faces are for training; the rest are for testing."""
+"""Of the 1,965 faces; the others are for testing."""
 
 FREYFACE_SPLIT_SEED = 1312_6114
-"""Seed of the permutation of split 0 of Frey Face; that of split k is this plus k."""
+"""Seed of the permutation for split 0; for split k it is k higher."""
 
 
 def load(files: list[Path], checksums: dict[str, str], split: int) -> Dataset:
     """Load Frey Face from its verified .mat file."""
     faces = scipy.io.loadmat(files[0])["ff"].T  # (1965, 560) uint8: each row a face, row by row
     order = np.random.default_rng(FREYFACE_SPLIT_SEED + split).permutation(len(faces))
-    # 256 levels, so that every pixel lies strictly below 1; dividing by a power of two is exact.
+    # Divided by 256: exact, and every pixel is below 1.
     pixels = torch.from_numpy(faces[order].astype(np.float32)).div_(256)
     return Dataset(
         name="freyface",

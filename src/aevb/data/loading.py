@@ -12,7 +12,7 @@ SOURCES: dict[Name, Source] = {"mnist": mnist.SOURCE, "freyface": freyface.SOURC
 
 
 def load(name: Name, split: int = 0, pixels: Pixels = "grey") -> Dataset:
-    """Find or download a data set, verify its files, and load it.
+    """Find or download a data set, verify it and load it.
 
     ========  ==========  ===============  ========================  ===========
     name      train       validation       test                      grey level
@@ -21,24 +21,21 @@ def load(name: Name, split: int = 0, pixels: Pixels = "grey") -> Dataset:
     freyface  1,600×560   0×560            365×560                   pixel / 256
     ========  ==========  ===============  ========================  ===========
 
-    MNIST keeps its canonical order: validation is the last 10,000 of the 60,000 training images.
-    No pixel is thresholded: the greys between 0 and 1 stay, and serve as Bernoulli targets.
+    MNIST keeps its order: validation is the last 10,000 of the 60,000 training images. Pixels are
+    not thresholded: grey levels are Bernoulli targets.
 
-    Frey Face is a video, in which neighbouring images are near-duplicates, and has no official
-    split: it is shuffled first, by a seed that depends on `split`. So its test images are not
-    independent of its training images, and a low test error there shows little.
+    Frey Face is a video without an official split. It is shuffled by a seed that depends on
+    `split`. Neighbouring frames are near-duplicates, so its test images are not independent of
+    its training images.
 
     Args:
         name: `"mnist"` or `"freyface"`.
-        split: Which random split of Frey Face.
+        split: number of the random split of Frey Face.
         pixels: `"grey"`, or `"binary"` for those of `binarised`.
 
-    Returns:
-        The data set, on the CPU.
-
     Raises:
-        DataError: A file is wrong, or missing and cannot be downloaded.
-        ValueError: There is no data set of that name, or MNIST is asked for another split.
+        DataError: if a file is wrong, or missing and cannot be downloaded.
+        ValueError: if there is no such data set, or no such split of MNIST.
     """
     files = fetch(name)
     source = SOURCES[name]
@@ -48,10 +45,10 @@ def load(name: Name, split: int = 0, pixels: Pixels = "grey") -> Dataset:
 
 
 def fetch(name: Name) -> list[Path]:
-    """Make sure that the verified files of a data set are there, downloading those that are not.
+    """Find the files of a data set, and download those that are missing.
 
-    Several processes may do so at once: a file appears under its name only when it is complete
-    and verified, and then all at once. An interrupted download leaves nothing behind.
+    Several processes may do so at once. A file gets its name when it is complete and verified. An
+    interrupted download leaves nothing behind.
 
     Args:
         name: `"mnist"` (four files, 11.6 MB) or `"freyface"` (one, 1.1 MB).
@@ -60,10 +57,10 @@ def fetch(name: Name) -> list[Path]:
         The path of each file, in `AEVB_DATA` or in `paths.data`.
 
     Raises:
-        DataError: A file that is missing could not be downloaded.
-        WrongFileError: A file that is there is wrong (it is left alone), or `AEVB_DATA` is no
+        DataError: if a missing file cannot be downloaded.
+        WrongFileError: if a file is wrong, which is left as it is; or if `AEVB_DATA` is no
             directory.
-        ValueError: There is no data set of that name.
+        ValueError: if there is no such data set.
     """
     if name not in SOURCES:
         raise ValueError(f"there is no data set {name!r}; there are {', '.join(SOURCES)}")
@@ -75,12 +72,9 @@ def fetch(name: Name) -> list[Path]:
 
 
 def available() -> list[Name]:
-    """Return the names of the data sets whose verified files are already there.
-
-    Downloads nothing and writes nothing.
+    """The names of the data sets that are on this machine; downloads nothing.
 
     Raises:
-        WrongFileError: A file is there but is wrong, or `AEVB_DATA` is no directory: to report
-            that as absence would hide it.
+        WrongFileError: if a file is wrong, or `AEVB_DATA` is no directory.
     """
     return [name for name, source in SOURCES.items() if None not in map(find, source.files)]

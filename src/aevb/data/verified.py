@@ -1,4 +1,4 @@
-"""The files of a data set, each with the SHA-256 that it must have, and where they are found."""
+"""Finding the files of a data set on this machine, and verifying them."""
 
 import gzip
 import hashlib
@@ -12,7 +12,7 @@ from aevb.data.dataset import DataError
 
 
 class File(NamedTuple):
-    """A file as it must be, to the last bit."""
+    """A file of a data set."""
 
     name: str
     size: int  # bytes
@@ -21,11 +21,15 @@ class File(NamedTuple):
 
 
 class WrongFileError(DataError):
-    """A file that is there is not the data set's, or `AEVB_DATA` names no directory."""
+    """A file is not the data set's, or `AEVB_DATA` names no directory."""
 
 
 def find(file: File) -> Path | None:
-    """Return where the verified file is, or None if it is nowhere; a wrong one is an error."""
+    """The path of the verified file, or None if there is none.
+
+    Raises:
+        WrongFileError: if there is a file of that name, and it is another.
+    """
     own = paths.data() / file.name
     user = _user_paths(file)
     for path in [*user, own]:
@@ -52,10 +56,12 @@ def find(file: File) -> Path | None:
 
 
 def _user_paths(file: File) -> list[Path]:
-    """Return where the file may be in `AEVB_DATA`: at its top, or laid out as torchvision does.
+    """Where the file may be in `AEVB_DATA`: at its top, or where torchvision puts it.
 
-    Expects `AEVB_DATA` to name a directory if it is set and not empty; DataError otherwise. A
-    relative one is taken from the project's folder, since chapters run in another.
+    A relative path starts from the project's folder, since chapters run in another.
+
+    Raises:
+        WrongFileError: if `AEVB_DATA` is set, and is no directory.
     """
     named = os.environ.get("AEVB_DATA")
     if not named:
@@ -71,7 +77,7 @@ def _user_paths(file: File) -> list[Path]:
 
 
 def difference(content: bytes, file: File) -> str:
-    """Say how `content` differs from what the file must hold; an empty string if it does not."""
+    """How `content` differs from the file's, in words; empty if it does not."""
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 == file.sha256:
         return ""
@@ -84,12 +90,12 @@ def difference(content: bytes, file: File) -> str:
 
 
 def unpacked(content: bytes) -> bytes:
-    """What a file holds that may be compressed."""
+    """The content of a file that may be compressed."""
     return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
 
 
 def _unpacked_sha256(content: bytes) -> str | None:
-    """The SHA-256 of what a file holds; None where that cannot be unpacked."""
+    """The SHA-256 of the unpacked content; None if it cannot be unpacked."""
     try:
         return hashlib.sha256(unpacked(content)).hexdigest()
     except (OSError, EOFError, zlib.error):

@@ -40,19 +40,19 @@ FIGURE2 = {
 
 
 def figure2(*, local: bool = True, narrow: bool = False) -> Figure:
-    """Figure 2: the lower bound against training samples, ours over the paper's, nine panels.
+    """Figure 2: lower bounds against training samples, ours over the paper's, nine panels.
 
-    The paper's curves are the wide pale lines. Ours are the thin dark lines: the published runs,
-    or, where there is none, the local ones. Dots mark a local run beside a published one. Test is
-    on MNIST the bound of the validation images, of which the paper's test curves seem to be.
+    Wide pale lines are the paper's. Thin dark lines are published runs, or local ones if there are
+    none. Dots are local runs beside published ones. On MNIST, test is the bound of the validation
+    images, of which the paper's test curves seem to be.
 
     Args:
-        local: whether to draw the runs of this machine at all.
-        narrow: for a phone, two panels in a row instead of three.
+        local: whether to draw local runs.
+        narrow: for a phone: two panels in a row instead of three.
     """
     use_style()
     columns = 2 if narrow else 3
-    # MNIST leaves one place of its rows, which holds the legend; Frey Face two, or none if narrow.
+    # MNIST leaves one place empty, for the legend; Frey Face leaves two, or none if narrow.
     rows = [math.ceil(len(panels.nz) / columns) for panels in FIGURE2.values()]
     figure = Figure(figsize=(3.75, 8.25) if narrow else (9, 10.5))
     places = iter(figure.subplots(sum(rows), columns).flat)
@@ -77,7 +77,7 @@ def figure2(*, local: bool = True, narrow: bool = False) -> Figure:
                 ax.set_xlabel("Training samples evaluated")
             for run in runs:
                 _draw(ax, run, local)
-            if narrow:  # one label for all, numbers on the left alone, lines as thin as panels
+            if narrow:  # one label for all panels, numbers on the left, thinner lines
                 ax.tick_params(labelleft=k % columns == 0)
                 ax.set_xticks([1e5, 1e6, 1e7, 1e8])
                 for line in ax.lines:
@@ -92,7 +92,7 @@ def figure3(*, local: bool = True) -> Figure:
     """Figure 3: marginal log likelihood by the paper's estimator, two panels, drawn as `figure2`.
 
     Args:
-        local: whether to draw the runs of this machine at all.
+        local: whether to draw local runs.
     """
     use_style()
     figure = Figure(figsize=(9, 4.5))
@@ -114,9 +114,9 @@ def figure3(*, local: bool = True) -> Figure:
 
 
 def draw(curve: Curve) -> Figure:
-    """A curve over the paper's for the same data, nz and algorithm, and over our published ones.
+    """A curve over the paper's and over our published ones, for the same data, nz and algorithm.
 
-    Wide pale lines are the paper's, thin lines the published runs, circles the curve.
+    Wide pale lines are the paper's, thin lines published runs, circles the curve.
 
         >>> curve = aevb.train(aevb.figure2_run("mnist", nz=20, algorithm="aevb"), 1e5)
         >>> aevb.draw(curve).savefig("mine.png")
@@ -149,12 +149,11 @@ def draw(curve: Curve) -> Figure:
 
 
 def differences(name: str) -> Figure:
-    """Ours minus the paper's against training samples, one panel for each of the paper's.
+    """Ours minus the paper's against training samples, in the paper's panels.
 
-    Lines are our published runs with seed 0, bands the range over seeds where there are several,
-    all within the paper's printed axes, on the images that the paper's curves seem to be of
-    (`pairs.on_papers_images`). The grey band is what `pairs.target` allows AEVB at the
-    right-hand edge. The vertical axis is linear within it and logarithmic beyond.
+    Lines are published runs with seed 0, bands the range over seeds. Splits are those of
+    `pairs.on_papers_images`. The grey band is the target of AEVB at the right-hand edge
+    (`pairs.target`). The vertical axis is linear within it and logarithmic beyond.
 
     Args:
         name: figure2 or figure3.
@@ -200,9 +199,9 @@ def differences(name: str) -> Figure:
 
 
 def beyond_axis() -> Figure:
-    """AEVB on Frey Face to where the paper's files end, beyond its printed axis, as `figure2`.
+    """AEVB on Frey Face beyond the paper's printed axis, to the end of its files, as `figure2`.
 
-    Of our published runs all seeds, as far as each goes. The vertical axes are the panels' own.
+    Published runs of all seeds. Every panel has its own vertical axis.
     """
     use_style()
     edge = experiments.PAPER_BUDGET["freyface"]
@@ -224,7 +223,7 @@ def beyond_axis() -> Figure:
 
 
 def _fit_height(ax: Axes, left: float) -> None:
-    """Let the vertical axis hold what is drawn from `left` on."""
+    """Fit the vertical axis to what is drawn from `left` on."""
     drawn = [float(y) for line in ax.lines for x, y in np.asarray(line.get_xydata()) if x >= left]
     margin = 0.05 * (max(drawn) - min(drawn))
     ax.set_ylim(min(drawn) - margin, max(drawn) + margin)
@@ -238,7 +237,7 @@ def _title(run: Run) -> str:
 
 
 def _draw(ax: Axes, run: Run, with_local: bool) -> None:
-    """Draw the paper's curves and ours, of all seeds, that are like `run` but for the seed."""
+    """Draw the paper's curves for `run`, and ours of all seeds."""
     colour = COLOURS[run.algorithm]
     published = curves.seeds(run.study, run.name)
     local = curves.seeds(run.study, run.name, paths.local()) if with_local else []
