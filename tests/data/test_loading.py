@@ -197,6 +197,7 @@ def test_mnist() -> None:
     assert "mnist" in data.available()
     loaded = data.load("mnist")
     assert loaded.checksums == {file.name: file.sha256 for file in mnist.FILES}
+    assert loaded.split == 0
     assert (loaded.train.shape, loaded.validation.shape, loaded.test.shape) == (
         (50_000, 784),
         (10_000, 784),
@@ -269,7 +270,6 @@ def test_every_split_of_freyface_has_all_faces_and_other_ones_to_test() -> None:
 
 @pytest.mark.data("mnist")
 def test_mnist_has_one_split() -> None:
-    assert data.load("mnist").split == 0
     with pytest.raises(ValueError, match="mnist has the split 0 alone, not 1"):
         data.load("mnist", 1)
 
