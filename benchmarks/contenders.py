@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aevb.learners import backprop
+from aevb.learners.backprop import BackpropAEVB
 from aevb.model.products import Products, factor
 from aevb.model.randomness import indices, normal
 from aevb.training.loop import Training
@@ -153,7 +153,7 @@ def compiled(training: Training) -> Train:
 def update_in_parts(training: Training) -> Callable[[], dict[str, float]]:
     """One update, as `BackpropAEVB.step` makes it: the seconds of each part."""
     learner, order = training.learner, training.order
-    assert isinstance(learner, backprop.BackpropAEVB)
+    assert isinstance(learner, BackpropAEVB)
 
     @torch.no_grad()
     def update() -> dict[str, float]:

@@ -21,6 +21,7 @@ from run import folder_name
 from aevb import data, paths
 from aevb.results import curves, provenance
 from aevb.training import experiments, job
+from aevb.training.evaluation import evaluate
 from aevb.training.log_points import log_points
 
 NZ: dict[data.Name, int] = {"mnist": 20, "freyface": 10}
@@ -52,7 +53,7 @@ def measure(dataset: data.Name, algorithm: str) -> dict[str, object]:
             times[name].append(seconds(partial(training.advance, UPDATES)))
     update = {name: statistics.median(found) / UPDATES for name, found in times.items()}
     evaluation = statistics.median(
-        seconds(lambda: job.evaluate(ways["by_hand"], run, images)) for _ in range(3)
+        seconds(lambda: evaluate(ways["by_hand"], run, images)) for _ in range(3)
     )
     end = experiments.stopping_point(run, "paper")
     evaluations = len(list(takewhile(lambda point: point <= end, log_points(run.minibatch))))

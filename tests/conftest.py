@@ -3,12 +3,14 @@
 import os
 import shutil
 from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 
 from aevb import data, paths
+from aevb.results import provenance
 
 # Tests may be skipped for want of these alone; anything else that CI skips is a failure.
 CI_MAY_LACK = ("needs a CUDA device",)
@@ -19,9 +21,12 @@ def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
 
 
+available = cache(data.available)  # which verifies every file
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("data"):
-        if marker.args[0] not in data.available():
+        if marker.args[0] not in available():
             pytest.skip(f"needs the {marker.args[0]} data: run `make data`, or set AEVB_DATA")
 
 
@@ -40,6 +45,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(paths.paper(), tmp_path / "results" / "paper")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(data, "available", lambda: ["mnist", "freyface"])
+    monkeypatch.setattr(provenance, "commit", lambda: None)  # saves three calls of git a job
     return tmp_path
 
 

@@ -21,7 +21,7 @@ import yaml  # type: ignore[import-untyped]
 from published import write_curve
 from tiny import IMAGES, TINY, checkpoint, curve, manifest, table
 
-from aevb import cli, data, figures, paths
+from aevb import cli, data, figures, paths, terminal
 from aevb.errors import DamagedFileError
 from aevb.results import citing, curves
 from aevb.training import experiments, job, loop, names
@@ -33,17 +33,17 @@ TRAIN_TINY = names.command(TINY, 2000).split()[1:]
 # The command on a small data set, interrupted after a while.
 INTERRUPTED = """
 import signal
-from aevb import cli, data
+from aevb import cli, data, terminal
 from aevb.training import loop
 from test_cli import small
 
-class Interrupted(cli.Progress):
+class Interrupted(terminal.Progress):
     def __call__(self, end, training):
         super().__call__(end, training)
         if training.samples > 1200:
             signal.raise_signal(signal.SIGINT)
 
-cli.Progress, cli.SECONDS_BETWEEN_LINES = Interrupted, 1e-9
+cli.Progress, terminal.SECONDS_BETWEEN_LINES = Interrupted, 1e-9
 data.load, loop.SAMPLES_BETWEEN_REPORTS = small, 100
 cli.main()
 """
@@ -83,7 +83,7 @@ def trained_at_once(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         def __init__(self, run: Run, _: data.Dataset, device: torch.device) -> None:
             self.run, self.device = run, device
 
-        def train(self, budget: float, *, report: cli.Progress, **_: object) -> None:
+        def train(self, budget: float, *, report: terminal.Progress, **_: object) -> None:
             told = {"run": self.run, "device": self.device.type, "budget": budget}
             asked.append(told | {"report": report})  # which is kept, or its bar would end here
             report(1000, job.start(TINY, IMAGES))
@@ -130,7 +130,7 @@ def test_a_signal_asks_a_run_to_stop_and_the_second_ends_it(
 ) -> None:
     handlers: dict[int, Callable[[int, None], None]] = {}
     monkeypatch.setattr("signal.signal", handlers.__setitem__)
-    stop = cli._StopOnSignal()
+    stop = terminal.StopOnSignal()
     assert not stop.requested()
     handlers[number](number, None)
     assert stop.requested()
@@ -189,8 +189,8 @@ def test_the_bar_of_a_run_has_a_line_of_its_own(
 
 
 def test_what_monte_carlo_em_reports_is_not_called_a_bound() -> None:
-    assert cli.Progress(RUN).quantity == "bound"
-    assert cli.Progress(experiments.figure3_run(1000, "mcem")).quantity == "log p(x, z)"
+    assert terminal.Progress(RUN).quantity == "bound"
+    assert terminal.Progress(experiments.figure3_run(1000, "mcem")).quantity == "log p(x, z)"
 
 
 def test_a_run_that_diverges_fails_in_one_line_and_keeps_its_curve(
@@ -270,7 +270,7 @@ def test_the_model_that_is_exported_is_that_of_the_study_and_its_settings(
         exported.append(run)
         return paths.model(paths.local(), run.study, run.name)
 
-    monkeypatch.setattr(job, "export", export)
+    monkeypatch.setattr(cli, "export", export)
     options = ["--study", "other", "--set", "optimiser=adam", "--set", "prior=0"]
     _, out, _ = aevb("export", RUN.name, *options)
     assert out == [f"results/local/models/other/{RUN.name}.safetensors"]

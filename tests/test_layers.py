@@ -18,7 +18,7 @@ FLOORS = [
     {"training"},
     {"clinic"},
     {"comparison"},
-    {"figures", "judge_command"},
+    {"figures", "judge_command", "terminal"},
     {"cli"},
     {"__main__"},
 ]

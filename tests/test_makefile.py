@@ -27,7 +27,7 @@ esac
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def checkout(tmp_path: Path) -> Path:
     """A project whose environment is there, made of stand-ins that note how they are called."""
     for name in ("Makefile", "requirements.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
@@ -42,12 +42,12 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def make(checkout: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     outer = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CONDA_PREFIX")
     clean = {k: v for k, v in os.environ.items() if k not in outer}
     return subprocess.run(
         ["make", *arguments],
-        cwd=project,
+        cwd=checkout,
         env={**clean, **environment},
         capture_output=True,
         text=True,
@@ -55,40 +55,40 @@ def make(project: Path, *arguments: str, **environment: str) -> subprocess.Compl
     )
 
 
-def calls(project: Path) -> list[str]:
-    log = project / "calls"
+def calls(checkout: Path) -> list[str]:
+    log = checkout / "calls"
     lines = log.read_text().splitlines() if log.exists() else []
     log.unlink(missing_ok=True)
     return lines
 
 
 @pytest.mark.parametrize("has_aevb", [True, False])
-def test_an_active_conda_environment_is_used_if_it_has_aevb(project: Path, has_aevb: bool) -> None:
-    theirs = project / "conda" / "bin"
+def test_an_active_conda_environment_is_used_if_it_has_aevb(checkout: Path, has_aevb: bool) -> None:
+    theirs = checkout / "conda" / "bin"
     theirs.mkdir(parents=True)
     if has_aevb:
         (theirs / "aevb").write_text('#!/bin/sh\necho "conda $*" >> calls\n')
         (theirs / "aevb").chmod(0o755)
-        (project / ".venv" / "bin" / ".ready").unlink()  # none of our own is made beside it
-    result = make(project, "data", CONDA_PREFIX=str(project / "conda"))
+        (checkout / ".venv" / "bin" / ".ready").unlink()  # none of our own is made beside it
+    result = make(checkout, "data", CONDA_PREFIX=str(checkout / "conda"))
     assert result.returncode == 0, result.stderr
-    assert calls(project) == ["conda data" if has_aevb else "aevb data"]
+    assert calls(checkout) == ["conda data" if has_aevb else "aevb data"]
 
 
-def test_help_lists_every_documented_target(project: Path) -> None:
-    told = make(project, "help").stdout
+def test_help_lists_every_documented_target(checkout: Path) -> None:
+    told = make(checkout, "help").stdout
     targets = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.M)
     assert {"reproduce", "publish", "bench", "links"} < {*targets}
     for target in targets:
         assert f"\n  {target} " in told
-    assert calls(project) == []
+    assert calls(checkout) == []
 
 
 @pytest.mark.parametrize("seed", ["0", "3"])
-def test_reproduce_goes_from_data_to_the_table(project: Path, seed: str) -> None:
-    result = make(project, "reproduce", "BUDGET=1e7", "JOBS=1", f"SEED={seed}")
+def test_reproduce_goes_from_data_to_the_table(checkout: Path, seed: str) -> None:
+    result = make(checkout, "reproduce", "BUDGET=1e7", "JOBS=1", f"SEED={seed}")
     assert result.returncode == 0, result.stderr
-    made = calls(project)
+    made = calls(checkout)
     assert made == [
         "aevb data",
         f"aevb runs --seed {seed} --available --short-of 1e7",
@@ -100,37 +100,37 @@ def test_reproduce_goes_from_data_to_the_table(project: Path, seed: str) -> None
         "python book/build.py html --notebooks results/local/notebooks",
         f"aevb compare --budget 1e7 --seed {seed}",
     ]
-    executed = project / "results" / "local" / "notebooks" / "a-chapter.ipynb"
+    executed = checkout / "results" / "local" / "notebooks" / "a-chapter.ipynb"
     assert executed.read_text() == f"{seed}\n"
 
 
-def test_reproduce_fails_where_a_run_is_not_the_published_one(project: Path) -> None:
-    assert make(project, "reproduce", UNLIKE="a-run").returncode != 0
-    assert calls(project)[-1] == "aevb compare --budget quick --seed 0"
+def test_reproduce_fails_where_a_run_is_not_the_published_one(checkout: Path) -> None:
+    assert make(checkout, "reproduce", UNLIKE="a-run").returncode != 0
+    assert calls(checkout)[-1] == "aevb compare --budget quick --seed 0"
 
 
-def test_the_published_pages_are_executed_and_built_without_local_runs(project: Path) -> None:
-    assert make(project, "chapters", "book").returncode == 0
-    assert calls(project) == [
+def test_the_published_pages_are_executed_and_built_without_local_runs(checkout: Path) -> None:
+    assert make(checkout, "chapters", "book").returncode == 0
+    assert calls(checkout) == [
         "python book/build.py execute book/chapters/a-chapter.md book/notebooks/a-chapter.ipynb",
         "python book/build.py html --notebooks book/notebooks",
     ]
 
 
-def test_a_chapter_is_executed_again_where_results_are_newer(project: Path) -> None:
+def test_a_chapter_is_executed_again_where_results_are_newer(checkout: Path) -> None:
     def again(changed: str, **environment: str) -> list[str]:
-        file = project / changed
+        file = checkout / changed
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
         os.utime(file, (later := file.stat().st_mtime + 10, later))
-        make(project, "chapters", **environment)
+        make(checkout, "chapters", **environment)
         os.utime(file, (0, 0))
-        return [call.split()[4].split("/", 1)[1] for call in calls(project)]
+        return [call.split()[4].split("/", 1)[1] for call in calls(checkout)]
 
-    (project / "book" / "chapters" / "figure2.md").touch()
+    (checkout / "book" / "chapters" / "figure2.md").touch()
     for environment in ({}, {"AEVB_LOCAL": "0"}):
-        make(project, "chapters", **environment)
-    assert len(calls(project)) == 4
+        make(checkout, "chapters", **environment)
+    assert len(calls(checkout)) == 4
     both = ["notebooks/a-chapter.ipynb", "notebooks/figure2.ipynb"]
     assert again("results/curves/a-study/a-run.csv") == both
     assert again("results/local/curves/figure2/a-run.csv") == []
@@ -139,67 +139,67 @@ def test_a_chapter_is_executed_again_where_results_are_newer(project: Path) -> N
     ]
 
 
-def test_pdf_is_one_call(project: Path) -> None:
-    assert make(project, "pdf").returncode == 0
-    assert calls(project) == ["python book/build.py pdf"]
+def test_pdf_is_one_call(checkout: Path) -> None:
+    assert make(checkout, "pdf").returncode == 0
+    assert calls(checkout) == ["python book/build.py pdf"]
 
 
-def test_publishing_draws_the_published_figures(project: Path) -> None:
-    assert make(project, "publish").returncode == 0
-    assert calls(project) == [
+def test_publishing_draws_the_published_figures(checkout: Path) -> None:
+    assert make(checkout, "publish").returncode == 0
+    assert calls(checkout) == [
         "aevb publish figure2 figure3",
         "aevb reference",
         "aevb figures --published",
     ]
 
 
-def test_a_finished_run_is_not_run_again_and_a_larger_budget_is(project: Path) -> None:
-    make(project, "train", "BUDGET=1e6")
-    calls(project)
-    make(project, "train", "BUDGET=1e6")
-    assert not [call for call in calls(project) if call.startswith("aevb run ")]
-    make(project, "train", "BUDGET=1e7")
-    assert "aevb run a-run --budget 1e7" in calls(project)
-    (project / "reached-a-run").unlink()
-    make(project, "train", "BUDGET=1e7")
-    assert [call for call in calls(project) if call.startswith("aevb run ")] == [
+def test_a_finished_run_is_not_run_again_and_a_larger_budget_is(checkout: Path) -> None:
+    make(checkout, "train", "BUDGET=1e6")
+    calls(checkout)
+    make(checkout, "train", "BUDGET=1e6")
+    assert not [call for call in calls(checkout) if call.startswith("aevb run ")]
+    make(checkout, "train", "BUDGET=1e7")
+    assert "aevb run a-run --budget 1e7" in calls(checkout)
+    (checkout / "reached-a-run").unlink()
+    make(checkout, "train", "BUDGET=1e7")
+    assert [call for call in calls(checkout) if call.startswith("aevb run ")] == [
         "aevb run a-run --budget 1e7"
     ]
 
 
-def test_a_failed_run_fails_the_whole_and_is_tried_again(project: Path) -> None:
-    failed = make(project, "train", "-j1", BROKEN="a-run")
+def test_a_failed_run_fails_the_whole_and_is_tried_again(checkout: Path) -> None:
+    failed = make(checkout, "train", "-j1", BROKEN="a-run")
     assert failed.returncode != 0
-    assert "aevb run another-run --budget quick" in calls(project)  # the others go on
-    assert make(project, "train").returncode == 0
-    made = calls(project)
+    assert "aevb run another-run --budget quick" in calls(checkout)  # the others go on
+    assert make(checkout, "train").returncode == 0
+    made = calls(checkout)
     assert "aevb run a-run --budget quick" in made
     assert "aevb run another-run --budget quick" not in made
 
 
-def test_a_launcher_stands_before_every_run(project: Path) -> None:
-    told = make(project, "train", "BUDGET=2e6", "LAUNCH=env LAUNCHED=1").stdout
+def test_a_launcher_stands_before_every_run(checkout: Path) -> None:
+    told = make(checkout, "train", "BUDGET=2e6", "LAUNCH=env LAUNCHED=1").stdout
     run = "env LAUNCHED=1 .venv/bin/aevb run"
     runs = sorted(line for line in told.splitlines() if "aevb run " in line)
     assert runs == [f"{run} a-run --budget 2e6", f"{run} another-run --budget 2e6"]
 
 
-def test_a_launcher_names_its_jobs_after_the_runs(project: Path) -> None:
-    told = make(project, "train", "LAUNCH=env JOB=%%").stdout
+def test_a_launcher_names_its_jobs_after_the_runs(checkout: Path) -> None:
+    told = make(checkout, "train", "LAUNCH=env JOB=%%").stdout
     runs = sorted(line for line in told.splitlines() if "aevb run " in line)
     assert [run.split()[:2] for run in runs] == [["env", "JOB=a-run"], ["env", "JOB=another-run"]]
 
 
 @pytest.mark.parametrize("arguments", [("-j2",), ("JOBS=2",)])
-def test_runs_train_side_by_side(project: Path, arguments: tuple[str, ...]) -> None:
-    aevb = project / ".venv" / "bin" / "aevb"
+def test_runs_train_side_by_side(checkout: Path, arguments: tuple[str, ...]) -> None:
+    aevb = checkout / ".venv" / "bin" / "aevb"
     # Each of the two runs waits for the other to have begun.
     aevb.write_text(
         STAND_IN + 'case "$1" in run) touch "began-$2"; n=0; '
         "until [ -e began-a-run ] && [ -e began-another-run ]; do "
         "n=$((n+1)); [ $n -lt 100 ] || exit 1; sleep 0.05; done ;; esac\n"
     )
-    result = make(project, "train", *arguments)
+    result = make(checkout, "train", *arguments)
     assert result.returncode == 0, result.stderr
 
 
@@ -208,40 +208,40 @@ SLOW = 'case "$*" in "$1 "*) sleep 0.2; echo "end of $(basename $0) $*" >> calls
 
 @pytest.mark.parametrize("arguments", [("-j1",), ("JOBS=1",)])
 def test_runs_train_one_after_another_where_that_is_asked_for(
-    project: Path, arguments: tuple[str, ...]
+    checkout: Path, arguments: tuple[str, ...]
 ) -> None:
-    (project / ".venv" / "bin" / "aevb").write_text(STAND_IN + SLOW)
-    assert make(project, "train", *arguments).returncode == 0
-    runs = [call for call in calls(project) if " run " in call]
+    (checkout / ".venv" / "bin" / "aevb").write_text(STAND_IN + SLOW)
+    assert make(checkout, "train", *arguments).returncode == 0
+    runs = [call for call in calls(checkout) if " run " in call]
     assert runs[1::2] == [f"end of {call}" for call in runs[::2]]
     assert len(runs) == 4
 
 
 @pytest.mark.parametrize("targets", [("chapters", "book"), ("pdf", "book"), ("train", "figures")])
 def test_what_is_asked_for_together_is_done_in_order(
-    project: Path, targets: tuple[str, str]
+    checkout: Path, targets: tuple[str, str]
 ) -> None:
     for tool in ("aevb", "python"):
-        (project / ".venv" / "bin" / tool).write_text(STAND_IN + SLOW)
-    assert make(project, "-j2", *targets).returncode == 0
+        (checkout / ".venv" / "bin" / tool).write_text(STAND_IN + SLOW)
+    assert make(checkout, "-j2", *targets).returncode == 0
     first, last = {
         "chapters": ("build.py execute", "build.py html"),
         "pdf": ("build.py pdf", "build.py html"),
         "train": ("aevb run ", "aevb figures"),
     }[targets[0]]
-    made = calls(project)
+    made = calls(checkout)
     begun = next(k for k, call in enumerate(made) if last in call)
     ended = [k for k, call in enumerate(made) if first in call and call.startswith("end of")]
     assert ended
     assert max(ended) < begun
 
 
-def test_an_old_python_is_told_so(project: Path) -> None:
-    (project / ".venv" / "bin" / ".ready").unlink()
-    old = project / "python3.9"
+def test_an_old_python_is_told_so(checkout: Path) -> None:
+    (checkout / ".venv" / "bin" / ".ready").unlink()
+    old = checkout / "python3.9"
     old.write_text('#!/bin/sh\necho "$*" >> calls\n[ "$1" != -c ] || exit 1\n')
     old.chmod(0o755)
-    result = make(project, "env", f"PYTHON={old}")
+    result = make(checkout, "env", f"PYTHON={old}")
     assert result.returncode != 0
-    assert not (project / ".venv" / "bin" / ".ready").exists()
-    assert [call.split()[0] for call in calls(project)] == ["-c"]  # and no environment of it
+    assert not (checkout / ".venv" / "bin" / ".ready").exists()
+    assert [call.split()[0] for call in calls(checkout)] == ["-c"]  # and no environment of it

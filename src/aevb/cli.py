@@ -2,18 +2,14 @@
 
 import os
 import re
-import signal
 import sys
-import time
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import cache
 from importlib.metadata import version
-from types import FrameType
 from typing import Annotated, Literal, get_args
 
 import torch
 import typer
-from tqdm import tqdm
 
 from aevb import data, paths
 from aevb.clinic import runs as clinic
@@ -21,9 +17,11 @@ from aevb.comparison import claims, receipt, reestimates, reference, report, sam
 from aevb.errors import ConfigurationError, DamagedFileError
 from aevb.judge_command import judge_curve
 from aevb.results import archive, citing, curves, publishing
+from aevb.terminal import Progress, StopOnSignal
 from aevb.training import experiments, job, names, selection
+from aevb.training.export import export
 from aevb.training.job import Job
-from aevb.training.loop import Diverged, Stopped, Training
+from aevb.training.loop import Diverged, Stopped
 from aevb.training.run import Run
 
 app = typer.Typer(
@@ -33,7 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-SECONDS_BETWEEN_LINES = 15.0
 MOST_THREADS = os.cpu_count() or 1
 
 
@@ -53,51 +50,6 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-class Progress:
-    """A bar on a terminal; elsewhere, or where several runs share one, a line now and then."""
-
-    def __init__(self, run: Run) -> None:
-        self.name = run.name
-        self.quantity = run.learner.objective
-        shared = "--jobserver" in os.environ.get("MAKEFLAGS", "")
-        self.on_terminal = sys.stderr.isatty() and not shared
-        self.bar: tqdm | None = None
-
-    def close(self) -> None:
-        """End the bar's line, before another is printed."""
-        if self.bar is not None:
-            self.bar.close()
-
-    def __call__(self, end: int, training: Training) -> None:
-        """Show where `training` stands on its way to `end` samples."""
-        now = time.monotonic()
-        if self.bar is None:
-            self.began = self.last_line = now
-            self.first = training.samples
-            self.bar = tqdm(
-                total=end,
-                initial=training.samples,
-                desc=self.name,
-                unit=" samples",
-                unit_scale=True,
-                dynamic_ncols=True,
-                disable=not self.on_terminal,
-            )
-        bound = f"{self.quantity} {training.running_bound:.1f} nats"
-        self.bar.set_postfix_str(bound, refresh=False)
-        self.bar.update(training.samples - self.bar.n)
-        if self.on_terminal or now - self.last_line < SECONDS_BETWEEN_LINES:
-            return
-        self.last_line = now
-        speed = (training.samples - self.first) / (now - self.began)
-        left = tqdm.format_interval((end - training.samples) / speed)
-        print(
-            f"{self.name}: {training.samples:,} of {end:,} samples, {bound}, "
-            f"{speed:,.0f} samples/s, {left} left",
-            flush=True,
-        )
 
 
 @app.command("data")
@@ -143,7 +95,7 @@ def train_runs(
             "device cuda: PyTorch finds no CUDA device here; without the option the CPU trains"
         )
     torch.set_num_threads(threads)
-    stop, diverged = _StopOnSignal(), []
+    stop, diverged = StopOnSignal(), []
     for run, end in zip(runs, samples, strict=True):
         try:
             _train(Job(run, _load(run), torch.device(device)), end, stop)
@@ -171,7 +123,7 @@ def _load(run: Run) -> data.Dataset:
     return _dataset(run.dataset, run.split, run.pixels)
 
 
-def _train(job: Job, samples: float, stop: "_StopOnSignal") -> None:
+def _train(job: Job, samples: float, stop: StopOnSignal) -> None:
     if stop.requested():  # while the data were loaded
         raise Stopped
     with closing(Progress(job.run)) as progress:
@@ -187,7 +139,7 @@ def select(
 ) -> None:
     """Choose a step size by the paper's rule: train every candidate, take the highest bound."""
     torch.set_num_threads(threads)
-    stop = _StopOnSignal()
+    stop = StopOnSignal()
     for name in run_names:
         run = names.paper_run(name)
         samples = experiments.selection_samples(run)
@@ -203,8 +155,8 @@ def select(
         print(f"{name}: step size {selection.chosen(scored):g}")
 
 
-@app.command()
-def export(
+@app.command("export")
+def export_models(
     run_names: Annotated[
         list[str], typer.Argument(metavar="NAMES", help="Runs that have been trained here.")
     ],
@@ -215,7 +167,7 @@ def export(
 ) -> None:
     """Write the trained models in half precision, for chapters and the browser to draw from."""
     for name in run_names:
-        file = job.export(names.parse(name, study, setting or ()))
+        file = export(names.parse(name, study, setting or ()))
         print(file.relative_to(paths.root()))
 
 
@@ -223,14 +175,14 @@ def export(
 def publish(
     studies: Annotated[list[str], typer.Argument(help="Folders of curves, such as figure2.")],
 ) -> None:
-    """Copy local curves over published ones that are not longer, with manifests and models."""
+    """Publish local curves with manifests and models; longer published ones stay."""
     for file in publishing.publish(studies, report=print):
         print(file.relative_to(paths.root()))
 
 
 @app.command("readings")
 def write_reestimates() -> None:
-    """Estimate log p(x) anew, by other estimators, for the models of Figure 3; takes minutes."""
+    """Estimate log p(x) of the models of Figure 3 by other estimators; takes minutes."""
     print(reestimates.write().relative_to(paths.root()))
 
 
@@ -249,7 +201,7 @@ def run_clinic(
 
 @app.command("reference")
 def write_reference() -> None:
-    """Copy the curves that `aevb judge` needs into the package, from the published results."""
+    """Copy what `aevb judge` needs into the package, from the published results."""
     print(*reference.write(), sep="\n")
 
 
@@ -275,30 +227,6 @@ def cite(
     print(citing.bibtex(curve))
 
 
-class _StopOnSignal:
-    """Turns an interrupt, a termination or a closed terminal into a request to stop.
-
-    The first is acknowledged at once and obeyed at the next safe point; the second ends the process
-    wherever it is, and no file is left half-written.
-    """
-
-    def __init__(self) -> None:
-        self.received = False
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            if number := getattr(signal, name, None):  # Windows has no SIGHUP
-                signal.signal(number, self._receive)
-
-    def _receive(self, _number: int, _: FrameType | None) -> None:
-        if self.received:
-            raise Stopped
-        self.received = True
-        with suppress(OSError):  # of a terminal that is closed
-            print("\nstopping; once more stops at once", file=sys.stderr, flush=True)
-
-    def requested(self) -> bool:
-        return self.received
-
-
 @app.command("runs")
 def list_runs(
     seed: Annotated[int, typer.Option(min=0, help="Of the runs.")] = 0,
@@ -307,7 +235,7 @@ def list_runs(
         str | None, typer.Option(help="Only those whose local curve ends before this budget does.")
     ] = None,
 ) -> None:
-    """Print the runs of Figures 2 and 3, Figure 3 first: its longest run should not start last."""
+    """Print the runs of Figures 2 and 3; Figure 3 comes first, since it has the longest run."""
     here = data.available() if available else experiments.NZ
     runs = [one for figure in reversed(experiments.RUNS.values()) for one in figure(seed)]
     for one in runs:
@@ -362,7 +290,7 @@ def compare(
 
 
 def main() -> None:
-    """Run the command; what a user can mend is told in one line, without a traceback."""
+    """Run the command; an error that a user can mend prints its message alone."""
     try:
         app()
     except Stopped:

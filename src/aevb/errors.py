@@ -1,8 +1,8 @@
-"""Errors that a user can mend; the message says how, and the command line prints it alone."""
+"""Errors that a user can mend; the command line prints their message alone."""
 
 
 class ConfigurationError(ValueError):
-    """A setting or a run's name is not valid; the message says which and what is expected."""
+    """A setting or a run's name is not valid. The message says what is expected."""
 
 
 class DamagedFileError(Exception):

@@ -12,20 +12,20 @@ from aevb.errors import DamagedFileError
 
 @contextmanager
 def atomic(target: Path) -> Iterator[Path]:
-    """A temporary path beside `target`, renamed to it on success and removed on any failure.
+    """A temporary path beside `target`: renamed to it on success, removed on failure.
 
-    In the same folder, since only within a file system is a file renamed at once; of a name that
-    no other process has, on whatever machine that shares the folder.
+    It is in the same folder because only a rename within a file system is atomic. Its name is
+    unique, also among machines that share the folder.
 
     Raises:
-        OSError: of the system, with the path of `target` where the system names none.
+        OSError: from the system; it names `target` where the system names no file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
         yield temporary
         with temporary.open("rb+") as file:
-            os.fsync(file.fileno())  # or a power cut can leave the new name on an empty file
+            os.fsync(file.fileno())  # else a power cut can leave an empty file of that name
         temporary.replace(target)
     except OSError as error:
         if error.filename is None:
@@ -36,18 +36,18 @@ def atomic(target: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(target: Path) -> None:
-    """Remove what killed processes left of `target`; no other process may be writing it."""
+    """Remove temporary files that killed processes left; nobody may be writing `target` now."""
     for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         part.unlink(missing_ok=True)
 
 
 @contextmanager
 def reading(source: Path, remedy: str) -> Iterator[None]:
-    """Around the reading of a file that is there.
+    """Turn what a reader of `source` raises into one error that says what to do.
 
     Raises:
-        DamagedFileError: whatever a reader raises, each its own, with `remedy`; but for what the
-            system raises, which can pass.
+        DamagedFileError: with `remedy`, for any exception but those below.
+        OSError, MemoryError: as they are; they may not come again.
     """
     try:
         yield

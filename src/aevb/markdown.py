@@ -16,12 +16,12 @@ def source(*objects: Any) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> str:
-    """A table of rows that have the same keys, or of a data frame without its index.
+    """A table of rows with the same keys, or of a data frame without its index.
 
-    Cells are `plain`: a file from elsewhere may hold anything.
+    Cells are `plain`, since a foreign file may hold anything.
 
     Raises:
-        ValueError: if there is no row, and so no column.
+        ValueError: if there is no row.
     """
     if isinstance(rows, pd.DataFrame):
         head: list[Any] = list(rows.columns)
@@ -35,5 +35,5 @@ def table(rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> str:
 
 
 def plain(text: object) -> str:
-    """Text whose HTML is shown, not obeyed; but for `<wbr>`, where a line may break."""
+    """Text with its HTML escaped; only `<wbr>`, where a line may break, is kept."""
     return re.sub(r"<(?!wbr>)", "&lt;", str(text))

@@ -23,7 +23,7 @@ def paper() -> Path:
 
 
 def published() -> Path:
-    """Published results: committed and citable."""
+    """Published results, committed and citable."""
     return root() / "results"
 
 
@@ -53,7 +53,7 @@ def model(results: Path, study: str, name: str) -> Path:
 
 
 def reestimates() -> Path:
-    """The table of `aevb readings`: the final models of Figure 3 by other estimators."""
+    """The table of `aevb readings`."""
     return published() / "readings" / "figure3.csv"
 
 

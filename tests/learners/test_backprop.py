@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from aevb.data import Dataset
-from aevb.learners import backprop
 from aevb.learners.aevb import AEVB
-from aevb.learners.backprop import BackpropAEVB, BackpropWakeSleep
+from aevb.learners.backprop import BackpropAEVB, BackpropWakeSleep, faster
 from aevb.learners.learner import Learner
 from aevb.learners.wake_sleep import WakeSleep
 from aevb.model import networks, products
@@ -118,10 +117,10 @@ def test_an_encoder_or_a_learner_of_ones_own_is_not_taken_for_the_papers() -> No
         pass
 
     model, options = begin(RUN).learner.model, {"n_samples": 1, "estimator": "B"}
-    assert backprop.faster(AEVB, model, options) is BackpropAEVB
-    assert backprop.faster(OtherLearner, model, options) is OtherLearner
+    assert faster(AEVB, model, options) is BackpropAEVB
+    assert faster(OtherLearner, model, options) is OtherLearner
     model.encoder.__class__ = OtherEncoder
-    assert backprop.faster(AEVB, model, options) is AEVB
+    assert faster(AEVB, model, options) is AEVB
 
 
 @pytest.mark.parametrize("by_hand", [True, False])

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from aevb.errors import ConfigurationError
 from aevb.learners.aevb import lower_bound
+from aevb.model import networks
 from aevb.model.distributions import Bernoulli, DiagonalGaussian
 from aevb.model.networks import Architecture, Initialisation, Model, initialised
 from aevb.model.randomness import generator, normal
@@ -166,6 +168,25 @@ def test_wake_sleep_initialisation_draws_the_special_parameters_and_leaves_the_o
             assert_is_drawn(value, drawn[name])
         else:
             assert torch.equal(value, plain[name])
+
+
+class OwnDecoder(networks.Decoder):
+    def __init__(self, sizes: Architecture) -> None:
+        super().__init__(sizes)
+        self.rate = networks.Affine(sizes.nz, sizes.n_pixels)
+
+
+def test_the_biases_of_a_decoders_own_outputs_are_drawn_as_asked_or_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(networks.DECODERS, "own", OwnDecoder)
+    own = replace(MNIST, likelihood="own")
+    assert_is_drawn(first(own, Initialisation())["decoder.rate.bias"], 0.01)
+    asked = Initialisation(decoder_output_bias_std=0.3)
+    with pytest.raises(ConfigurationError, match=r"OwnDecoder .*expected `outputs"):
+        first(own, asked)
+    monkeypatch.setattr(OwnDecoder, "outputs", ("rate",))
+    assert_is_drawn(first(own, asked)["decoder.rate.bias"], 0.3)
 
 
 @torch.no_grad()

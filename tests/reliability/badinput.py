@@ -23,7 +23,8 @@ from aevb.comparison import reestimates
 from aevb.data import DataError
 from aevb.errors import ConfigurationError, DamagedFileError
 from aevb.results import curves, models
-from aevb.training import checkpoints, job, names
+from aevb.training import checkpoints, names
+from aevb.training.export import export
 from aevb.training.job import Job
 
 CLEAR = (DamagedFileError, ConfigurationError, FileNotFoundError, DataError)
@@ -185,7 +186,7 @@ def prepare(folder: Path) -> None:
     os.chdir(folder)
     for run in (tiny.TINY, OTHER):
         Job(run, tiny.IMAGES).train(200)
-        job.export(run)
+        export(run)
 
 
 def refusal(read: Callable[[], object]) -> str | None:

@@ -10,12 +10,16 @@ from pathlib import Path
 import badinput
 import pytest
 
+from aevb.results import provenance
+
 
 @pytest.fixture(scope="module", autouse=True)
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     here = Path.cwd()
-    badinput.prepare(tmp_path_factory.mktemp("project"))
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provenance, "commit", lambda: None)  # saves three calls of git a job
+        badinput.prepare(tmp_path_factory.mktemp("project"))
+        yield
     os.chdir(here)
 
 

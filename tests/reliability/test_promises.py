@@ -16,7 +16,7 @@ from tiny import IMAGES, TINY, checkpoint, curve
 from aevb.errors import DamagedFileError
 from aevb.files import atomic
 from aevb.results import curves
-from aevb.training import checkpoints, job
+from aevb.training import checkpoints, evaluation, job
 from aevb.training.job import Job
 from aevb.training.loop import Training
 
@@ -41,11 +41,11 @@ def test_every_stream_of_random_numbers_is_of_the_seed(drawn: Callable[[Training
 def test_likelihoods_are_evaluated_from_100_000_samples_on(
     monkeypatch: pytest.MonkeyPatch, samples: int, evaluated: bool
 ) -> None:
-    monkeypatch.setitem(job.MEASURES, "marginal_loglik", lambda *_: {"test": torch.zeros(2)})
+    monkeypatch.setitem(evaluation.MEASURES, "marginal_loglik", lambda *_: {"test": torch.zeros(2)})
     run = replace(TINY, measure="marginal_loglik")
     moving = SimpleNamespace(ascents={"model": SimpleNamespace(moving=True)}, model=None)
     now: Any = SimpleNamespace(rows=[{}], samples=samples, learner=moving, points=torch.zeros(1))
-    assert (job.evaluate(now, run, IMAGES) is not None) == evaluated
+    assert (evaluation.evaluate(now, run, IMAGES) is not None) == evaluated
 
 
 class Thing:

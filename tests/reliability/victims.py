@@ -23,7 +23,7 @@ import torch
 from aevb import cli, paths
 from aevb.data import Dataset
 from aevb.results import curves
-from aevb.training import checkpoints, evaluation, job, loop, names
+from aevb.training import checkpoints, evaluation, loop, names
 from aevb.training.job import Job
 from aevb.training.run import Run
 
@@ -51,14 +51,18 @@ def budget(run: Run) -> int:
 @contextmanager
 def often() -> Iterator[None]:
     """A report and a checkpoint after every few updates; Monte Carlo EM evaluated at low cost."""
-    before = loop.SAMPLES_BETWEEN_REPORTS, job.FIRST_MARGINAL_LOGLIK, dict(job.MEASURES)
-    loop.SAMPLES_BETWEEN_REPORTS, job.FIRST_MARGINAL_LOGLIK = 100, 0
-    job.MEASURES["marginal_loglik"] = evaluation.lower_bounds
+    before = (
+        loop.SAMPLES_BETWEEN_REPORTS,
+        evaluation.FIRST_MARGINAL_LOGLIK,
+        dict(evaluation.MEASURES),
+    )
+    loop.SAMPLES_BETWEEN_REPORTS, evaluation.FIRST_MARGINAL_LOGLIK = 100, 0
+    evaluation.MEASURES["marginal_loglik"] = evaluation.lower_bounds
     try:
         yield
     finally:
-        loop.SAMPLES_BETWEEN_REPORTS, job.FIRST_MARGINAL_LOGLIK = before[:2]
-        job.MEASURES.update(before[2])
+        loop.SAMPLES_BETWEEN_REPORTS, evaluation.FIRST_MARGINAL_LOGLIK = before[:2]
+        evaluation.MEASURES.update(before[2])
 
 
 def train(name: str, seconds_between_checkpoints: float = 60.0) -> bytes:

@@ -12,7 +12,8 @@ from tiny import IMAGES, TINY, checkpoint, curve, manifest, table
 from aevb import paths
 from aevb.errors import ConfigurationError, DamagedFileError
 from aevb.results import curves, models
-from aevb.training import checkpoints, job
+from aevb.training import checkpoints
+from aevb.training.export import export
 from aevb.training.job import Job
 from aevb.training.loop import Diverged, Stopped
 from aevb.training.run import Run
@@ -24,7 +25,7 @@ def model(run: Run = TINY) -> Path:
 
 def test_an_exported_model_is_the_trained_one_in_half_precision(project: Path) -> None:
     Job(TINY, IMAGES).train(1000)
-    file = job.export(TINY)
+    file = export(TINY)
     read, made_by = models.read(file)
     trained = checkpoints.read(checkpoint())["training"]["parameters"]
     assert dict(read.named_parameters()).keys() == trained.keys()
@@ -41,7 +42,7 @@ def test_an_exported_model_of_a_stopped_run_says_where_it_stands(project: Path) 
     with pytest.raises(Stopped):
         further.train(30_000, stop_requested=lambda: True)
     assert further.training.samples > manifest()["samples"]
-    assert models.manifest(job.export(TINY))["samples"] == further.training.samples
+    assert models.manifest(export(TINY))["samples"] == further.training.samples
 
 
 def test_a_model_that_cannot_be_read_names_what_exports_it(project: Path) -> None:
@@ -57,13 +58,13 @@ def test_what_has_not_been_trained_names_what_trains_it(project: Path) -> None:
     """To where its curve ends, if there is one: a shorter run would be refused."""
     trains = f"aevb run {TINY.name} --budget {{}} --study test .*--set n_hidden=8"
     with pytest.raises(FileNotFoundError, match=trains.format(100_000)):
-        job.export(TINY)
+        export(TINY)
     Job(TINY, IMAGES).train(100)
     checkpoint().unlink()
     rows: list[Any] = table().to_dict("records")
     curves.write(curve(), [*rows, {**rows[-1], "samples": 240_000}], manifest())
     with pytest.raises(FileNotFoundError, match=trains.format(240_000)):
-        job.export(TINY)
+        export(TINY)
 
 
 def test_a_model_is_not_exported_under_the_manifest_of_a_lost_checkpoint(project: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_model_is_not_exported_under_the_manifest_of_a_lost_checkpoint(project
     Job(TINY, IMAGES).train(1000)
     checkpoint().write_bytes(older)
     with pytest.raises(ConfigurationError, match=f"aevb run {TINY.name} --budget 1000 "):
-        job.export(TINY)
+        export(TINY)
     assert not model().exists()
 
 
@@ -81,5 +82,5 @@ def test_a_model_that_diverged_is_not_exported(project: Path) -> None:
     with pytest.raises(Diverged):
         Job(run, IMAGES).train(500)
     with pytest.raises(ConfigurationError, match=rf"{run.name} .*diverging.*--set step_size"):
-        job.export(run)
+        export(run)
     assert not model(run).exists()

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ from aevb.learners.optimiser import Optimisation
 from aevb.learners.wake_sleep import WakeSleep
 from aevb.model import products
 from aevb.results import curves, provenance
-from aevb.training import experiments, job, names
+from aevb.training import evaluation, experiments, job, names
 from aevb.training.job import Job
 from aevb.training.loop import Diverged, train
 from aevb.training.run import Run
@@ -47,6 +48,9 @@ PREFIXES = {
 }
 
 
+load = cache(data.load)
+
+
 @pytest.mark.data("mnist")
 @pytest.mark.data("freyface")
 @pytest.mark.parametrize("name", PREFIXES)
@@ -59,10 +63,10 @@ def test_the_library_makes_the_published_curves(name: str, monkeypatch: pytest.M
     made_by = curves.read_manifest(published)
     run = TypeAdapter(Run).validate_python(made_by["configuration"])
     assert made_by["precision"].removeprefix("float32, products of ") == run.products
-    images = data.load(run.dataset, run.split, run.pixels)
+    images = load(run.dataset, run.split, run.pixels)
     training = job.start(run, images)
-    monkeypatch.setitem(job.MEASURES, run.measure, lambda *_: {})  # nothing but the training
-    train(training, PREFIXES[name], lambda now: job.evaluate(now, run, images))
+    monkeypatch.setitem(evaluation.MEASURES, run.measure, lambda *_: {})  # nothing but the training
+    train(training, PREFIXES[name], lambda now: evaluation.evaluate(now, run, images))
     ours = pd.DataFrame(training.rows).set_index("samples").train_running
     expected = curves.read(published).table.set_index("samples").train_running
     assert len(ours) > 5
@@ -193,8 +197,8 @@ def test_estimates_stand_as_long_as_nothing_moves(project: Path) -> None:
 
 def test_a_row_has_means_and_their_standard_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     values = torch.arange(4.0).double() ** 2
-    monkeypatch.setitem(job.MEASURES, "lower_bound", lambda *_: {"test": values})
-    row = job.evaluate(job.start(TINY, IMAGES), TINY, IMAGES)
+    monkeypatch.setitem(evaluation.MEASURES, "lower_bound", lambda *_: {"test": values})
+    row = evaluation.evaluate(job.start(TINY, IMAGES), TINY, IMAGES)
     assert row == pytest.approx(
         {"test": values.mean().item(), "test_se": values.numpy().std(ddof=1) / 2}
     )
@@ -204,7 +208,7 @@ def test_the_noise_of_evaluations_is_of_the_seed() -> None:
     training = job.start(TINY, IMAGES)
 
     def evaluated(seed: int) -> object:
-        return job.evaluate(training, replace(TINY, seed=seed), IMAGES)
+        return evaluation.evaluate(training, replace(TINY, seed=seed), IMAGES)
 
     assert evaluated(0) == evaluated(0) != evaluated(1)
 
@@ -219,7 +223,7 @@ def test_a_run_of_figure3_measures_likelihoods_and_continues(project: Path, algo
     continued = table(run)
     assert {"train", "test", "train_accurate", "test_accurate"} < set(continued.columns)
     assert continued.samples.iloc[0] == run.samples_per_update
-    assert (continued.samples.iloc[1:] >= job.FIRST_MARGINAL_LOGLIK).all()
+    assert (continued.samples.iloc[1:] >= evaluation.FIRST_MARGINAL_LOGLIK).all()
     assert 3 <= len(continued) <= 4
     assert continued.train_accurate.iloc[-1] > continued.train_accurate.iloc[0]
     checkpoint(run).unlink()

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny import IMAGES, TINY
 
-from aevb.training import job
+from aevb.training import evaluation, job
 from aevb.training.log_points import last_log_point, log_points
 from aevb.training.loop import Diverged, Row, Stopped, Training, train
 from aevb.training.run import Run
@@ -31,7 +31,7 @@ each_kind = pytest.mark.parametrize("run", KINDS.values(), ids=KINDS)
 
 def trained(run: Run, budget: float, training: Training | None = None) -> Training:
     training = training or job.start(run, IMAGES)
-    train(training, budget, lambda now: job.evaluate(now, run, IMAGES))
+    train(training, budget, lambda now: evaluation.evaluate(now, run, IMAGES))
     return training
 
 
@@ -76,7 +76,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
         train(
             broken,
             6000,
-            lambda now: job.evaluate(now, run, IMAGES),
+            lambda now: evaluation.evaluate(now, run, IMAGES),
             checkpoint=lambda now: saved.append(now.state()),
             stop_requested=lambda: broken.samples > 4500,
         )
@@ -90,8 +90,8 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
 @each_kind
 def test_evaluating_more_often_does_not_change_the_path(run: Run) -> None:
     def evaluate_twice(training: Training) -> Row | None:
-        job.evaluate(training, run, IMAGES)
-        return job.evaluate(training, run, IMAGES)
+        evaluation.evaluate(training, run, IMAGES)
+        return evaluation.evaluate(training, run, IMAGES)
 
     once, often, never = trained(run, 2400), job.start(run, IMAGES), job.start(run, IMAGES)
     train(often, 2400, evaluate_twice)

@@ -1,4 +1,4 @@
-"""The paper's claims on Figures 2 and 3, and one more, judged from its own curves and from ours."""
+"""The paper's claims on Figures 2 and 3, and one more, judged from its curves and from ours."""
 
 import math
 from collections.abc import Iterable
@@ -17,8 +17,8 @@ class Finding(NamedTuple):
     """What a set of curves says about a claim.
 
     Attributes:
-        holds: whether the claim holds; None while the curves are too short to decide.
-        so_far: whether it holds as far as the curves reach; None where they say nothing.
+        holds: whether the claim holds; None if the curves are too short to decide.
+        so_far: whether it holds as far as the curves go; None without curves.
         evidence: the numbers behind it.
     """
 
@@ -52,13 +52,16 @@ def aevb_against_wake_sleep(figure: str) -> pd.DataFrame:
     """AEVB against wake-sleep in every panel, in the paper's curves and in ours (seed 0).
 
     Returns:
-        One row per source (`paper` or `ours`) and panel: `data`, `nz`; `samples`, the last at which
-        both curves have a value, at most the right-hand edge, and whether that `is_edge`; AEVB
-        minus wake-sleep there on `train` and `test`, in nats per datapoint; wake-sleep's last
-        test value up to the edge, `level`, whether its curve ends there (`level_is_final`), and
-        the samples at which the test curve of each algorithm first reaches that level,
-        `aevb_needs` and `wake_sleep_needs`. NaN where a curve is missing or too short. `sooner`:
-        whether AEVB needs fewer; None if its curve is too short to say.
+        One row per `source` (`paper` or `ours`) and panel (`data`, `nz`). NaN if a curve is missing
+        or too short.
+
+        - `samples`: the last at which both curves have a value, up to the right-hand edge;
+          `is_edge`: whether it is the edge.
+        - `train`, `test`: AEVB minus wake-sleep there, in nats per datapoint.
+        - `level`: wake-sleep's last test value up to the edge; `level_is_final`: whether it is at
+          the edge.
+        - `aevb_needs`, `wake_sleep_needs`: samples at which the test curve first reaches `level`.
+        - `sooner`: whether AEVB needs fewer; None if its curve is too short.
     """
     rows = []
     for source, found in zip(("paper", "ours"), lines(figure), strict=True):
@@ -126,7 +129,7 @@ def _above(table: pd.DataFrame) -> Finding:
 
 
 def _faster(table: pd.DataFrame) -> Finding:
-    """AEVB needs fewer samples to wake-sleep's last test bound up to the edge, in every panel."""
+    """AEVB needs fewer samples to reach `level`, wake-sleep's last test bound, in every panel."""
     sooner = list(table.sooner)
     final = [a if last else None for a, last in zip(sooner, table.level_is_final, strict=True)]
     ratio = table.wake_sleep_needs / table.aevb_needs
@@ -147,10 +150,10 @@ def _ratio(value: float) -> str:
 
 
 def _superfluous(found: Lines, paper: Lines) -> Finding:
-    """The test bound of AEVB on MNIST with Nz = 200 is not a nat or more below that with 20.
+    """The test bound of AEVB on MNIST with Nz = 200 is less than a nat below that with 20.
 
-    The distance from train to test, which is no part of the verdict, is that to the validation
-    images, of which the paper's test curves seem to be (`pairs.splits`).
+    The evidence also has train minus validation: the paper's test curves seem to be of the
+    validation images (`pairs.splits`).
     """
     few, many = (experiments.figure2_run("mnist", nz, "aevb") for nz in (20, 200))
     if not {(few, "test"), (many, "test")} <= set(found):
@@ -180,8 +183,8 @@ def _superfluous(found: Lines, paper: Lines) -> Finding:
 def _beyond_axis(found: Lines, paper: Lines) -> Finding:
     """No test bound of AEVB on Frey Face ends more than 2 % below its highest value.
 
-    What decides is a curve that goes on beyond the printed axis as far as the paper's does, or one
-    that falls. Of several seeds the one that goes furthest is read.
+    A curve decides if it goes as far beyond the printed axis as the paper's, or if it falls. Of
+    several seeds the longest curve is read.
     """
     ends: list[bool | None] = []
     stays, evidence = [], []
@@ -208,7 +211,7 @@ def _beyond_axis(found: Lines, paper: Lines) -> Finding:
 
 
 def _mcem(found: Lines) -> Finding:
-    """Monte Carlo EM ends at least 1.5 nats below AEVB with 50,000 points, not with 1000."""
+    """Monte Carlo EM ends 1.5 nats or more below AEVB with 50,000 points, but not with 1000."""
     gains, at_edge, evidence = [], [], []
     for n_train in experiments.N_TRAIN:
         mcem, aevb = (experiments.figure3_run(n_train, name) for name in ("mcem", "aevb"))
@@ -228,9 +231,9 @@ def _mcem(found: Lines) -> Finding:
 
 
 def verdicts() -> list[Verdict]:
-    """The paper's claims on Figures 2 and 3, judged from its own curves and from ours.
+    """The paper's claims on Figures 2 and 3, judged from its curves and from ours with seed 0.
 
-    Ours are those with seed 0; beyond the printed axis, those that go furthest.
+    Beyond the printed axis, ours are the longest of any seed.
     """
     figure2, figure3 = lines("figure2"), lines("figure3")
     pairs2, pairs3 = (

@@ -15,19 +15,16 @@ from aevb.training.run import Run
 
 Lines = Mapping[tuple[Run, str], Line]  # by run and by the name of our split
 
-# The paper's curves of Figure 3 leap from the untrained model, at the first point, over most of
-# the rise; nothing is read on the way (`Line.value_at`).
+# Nats. Between the first two points of the paper's curves of Figure 3 lies most of the rise; there
+# nothing is read (`Line.value_at`).
 LEAP = 10
 
 
 def splits(run: Run) -> dict[str, tuple[str, str]]:
-    """Which of our columns is compared with which split of the paper.
+    """Our column and the paper's split, by the name of our split.
 
-    Figure 2's test curves on MNIST are found to be of the validation images (the chapter `unsaid`).
-    There `validation` is like the paper's, and `test`, all 10,000 test images, is shown beside it.
-
-    Returns:
-        By the name of our split, our column and the paper's split.
+    The paper's test curves on MNIST seem to be of the validation images (chapter `unsaid`). There
+    both our `validation` and our `test` are compared with the paper's test.
     """
     pairs = {split: (column, split) for split, column in curves.COLUMNS[run.study].items()}
     if run.study == "figure2" and run.dataset == "mnist":
@@ -36,16 +33,16 @@ def splits(run: Run) -> dict[str, tuple[str, str]]:
 
 
 def on_papers_images(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a table of runs and splits whose images appear to be those the paper used.
+    """The rows of a table of runs and splits whose images seem to be the paper's.
 
-    All rows but `test` of the runs that have `validation` (`splits`).
+    All rows but `test` of runs with `validation`, see `splits`.
     """
     validated = table.run[table.split == "validation"]
     return table[(table.split != "test") | ~table.run.isin(validated)]
 
 
 def paper_line(run: Run, split: str) -> Line:
-    """The paper's curve for a run of its figures; `split` is the paper's, train or test."""
+    """The paper's curve for a run of its figures; `split` is train or test."""
     figure = "figure3" if run.n_train else "figure2"
     names = {"figure2": ("dataset", "nz", "algorithm"), "figure3": ("n_train", "algorithm")}
     identity = {name: getattr(run, name) for name in names[figure]}
@@ -62,22 +59,22 @@ def paper_line(run: Run, split: str) -> Line:
 
 
 def column_beside(run: Run, split: str, curve: Curve) -> str:
-    """Our column that is drawn beside the paper's train or test curve.
+    """Our column to draw beside the paper's train or test curve.
 
-    On the images that the paper's curve seems to be of, where the file has them (`splits`).
+    It is of the images that the paper's curve seems to be of, if the file has them (`splits`).
     """
     columns = [column for column, papers in splits(run).values() if papers == split]
     return next(column for column in columns if column in curve.table or column == columns[-1])
 
 
 def our_line(curve: Curve, run: Run, column: str) -> Line | None:
-    """A column of our curve as it stands beside the paper's curve for `run`.
+    """A column of our curve, for comparison with the paper's curve for `run`.
 
-    The running train bound is averaged over the paper's window, the distance between two points of
-    its log: about 235,000 samples on MNIST, 465,000 for AEVB on Frey Face.
+    The running train bound is averaged over the interval of the paper's log: about 235,000 samples
+    on MNIST, 465,000 for AEVB on Frey Face.
 
     Returns:
-        None where the file lacks the column.
+        None if the file lacks the column.
     """
     if column not in curve.table:
         return None
@@ -87,13 +84,13 @@ def our_line(curve: Curve, run: Run, column: str) -> Line | None:
 
 
 def difference(curve: Curve, run: Run, split: str, samples: float) -> float:
-    """Ours minus the paper's at `samples`, in nats per datapoint; NaN where one has no value.
+    """Ours minus the paper's at `samples`, in nats per datapoint; NaN if one has no value.
 
     Args:
         curve: ours, of any study.
-        run: whose curve in the paper's figure it stands beside.
+        run: of the paper's figure.
         split: one of `splits(run)`.
-        samples: where both are read.
+        samples: where to read both.
     """
     column, of_paper = splits(run)[split]
     ours, paper = our_line(curve, run, column), paper_line(run, of_paper)
@@ -101,9 +98,9 @@ def difference(curve: Curve, run: Run, split: str, samples: float) -> float:
 
 
 def lines(figure: str) -> tuple[Lines, Lines]:
-    """The paper's lines, by our runs with seed 0, and ours of the published runs of every seed.
+    """The paper's lines, by our runs with seed 0; and ours, of published runs of every seed.
 
-    Splits are those of `splits`: the paper's test curves on MNIST stand under two names.
+    By `splits`, the paper's test curves on MNIST stand under two names.
     """
     paper: dict[tuple[Run, str], Line] = {}
     ours: dict[tuple[Run, str], Line] = {}
@@ -118,7 +115,7 @@ def lines(figure: str) -> tuple[Lines, Lines]:
 
 
 def counterpart(run: Run, *, algorithm: str | None = None, seed: int = 0) -> Run:
-    """The run of the same panel of the paper's figure with a seed, and another algorithm."""
+    """The run of the same panel of the paper's figure with this algorithm and seed."""
     algorithm = algorithm or run.algorithm
     if run.n_train:
         return experiments.figure3_run(run.n_train, algorithm, seed)
@@ -126,10 +123,10 @@ def counterpart(run: Run, *, algorithm: str | None = None, seed: int = 0) -> Run
 
 
 def papers_run(curve: Curve) -> Run:
-    """The run of the paper's figures, with seed 0, that a curve of any study stands beside.
+    """The run of the paper's figures, with seed 0, to compare a curve of any study with.
 
     Raises:
-        ConfigurationError: if the paper's figures have none.
+        ConfigurationError: if there is none.
     """
     run = counterpart(names.paper_run(curve.name))
     if run not in experiments.RUNS[run.study](0):
@@ -143,9 +140,9 @@ def right_edge(run: Run) -> float:
 
 
 def target(run: Run, paper: float) -> float:
-    """How near ours should end to the paper's value, in nats; NaN where no target is set.
+    """How near to the paper's value ours should end, in nats.
 
-    The paper's wake-sleep on Frey Face stays on a plateau that some of ours leave: no target there.
+    NaN for wake-sleep on Frey Face, where the paper's stays on a plateau that some of ours leave.
     """
     if run.study == "figure3":
         return 1.5
@@ -155,9 +152,9 @@ def target(run: Run, paper: float) -> float:
 
 
 def furthest(run: Run, end: int, *, local: bool = True) -> Curve | None:
-    """Of the local and the published curve of a run the one that goes further.
+    """The longer of the local and the published curve of a run; the local one if equal.
 
-    Nothing beyond `end` samples counts. If both go as far, the local one; None if there is none.
+    Samples beyond `end` do not count. None if there is no curve.
     """
     roots = [paths.local(), paths.published()] if local else [paths.published()]
     found = [curve for root in roots if (curve := curves.find(run.study, run.name, root))]

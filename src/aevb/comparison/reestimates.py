@@ -1,7 +1,6 @@
-"""The final models of Figure 3, estimated again by other estimators than those of its curves.
+"""Readings: log p(x) of the final models of Figure 3, by other estimators than its curves have.
 
-A curve holds numbers, not the samples behind them. So another estimate needs the model. This takes
-minutes, and the result is kept as a table.
+This takes minutes, so the result is kept as a table.
 """
 
 import hashlib
@@ -40,16 +39,16 @@ def estimate(decoder: Decoder, images: Tensor, purpose: str) -> dict[str, float]
         purpose: names the random streams; chain k has seed k.
 
     Returns:
-        In nats per datapoint. Means over the chains: `appendix_d`; `appendix_d_last_half`, the same
+        In nats per datapoint, means over the chains: `appendix_d`; `appendix_d_last_half`, the same
         over the later half of the images; `mispaired`, see `likelihood.mispaired_rows`; and
-        `one_chain`, importance sampling with 50 draws. `four_chains` is that with p(x) averaged
-        over the chains before the logarithm: what one chain has missed, another may have found.
+        `one_chain`, importance sampling with 50 draws. `four_chains` averages p(x) over the chains
+        before the logarithm, in case a chain has missed a mode.
     """
     later = len(images) // 2
     joint = Joint(decoder, images)
     proper, mispaired, sampled = [], [], []
     for k in range(CHAINS):
-        # The name of the stream is part of the published numbers.
+        # Another name of the stream would change the published numbers.
         noise = generator(k, f"readings: {purpose}")
         samples = sample_posterior(joint, starting_points(joint, noise), noise)
         proper.append(appendix_d(samples))

@@ -23,7 +23,7 @@ QUANTITIES = {"figure2": "Figure 2: lower bounds", "figure3": "Figure 3: log lik
 
 
 def at_budget(budget: str | float, seed: int = 0) -> str:
-    """What `make reproduce` prints at its end: the comparison, and anything left out."""
+    """The comparison that `make reproduce` prints at its end."""
     lines, missing = [], []
     for figure, what in QUANTITIES.items():
         table = tables.at_budget(figure, budget, seed)
@@ -51,7 +51,7 @@ def at_budget(budget: str | float, seed: int = 0) -> str:
 
 
 def _show(table: pd.DataFrame) -> pd.DataFrame:
-    """`tables.at_budget` as text, with a word where there is no number."""
+    """`tables.at_budget` as text."""
     return table.assign(
         samples=table.samples.map("{:,.0f}".format),
         ours=table.ours.map(lambda value: nats(value) if math.isfinite(value) else "diverged"),
@@ -61,7 +61,7 @@ def _show(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _same_seed(seed: int) -> list[str]:
-    """Lines on fresh runs against the published runs of the same seed."""
+    """Lines on fresh runs against published runs of the same seed."""
     fresh = same_seed.checks(seed)
     fresh = fresh[fresh.other_settings == ""]  # `same_seed.problems` tells of the others
     lines, older = [], fresh[fresh.check == same_seed.NOT_COMPARED]
@@ -89,11 +89,10 @@ def _same_seed(seed: int) -> list[str]:
 
 
 def summary() -> str:
-    """The table of the README: how far the published curves are from the paper's, as Markdown.
+    """The README's table of the distance from published curves to the paper's, as Markdown.
 
-    Each curve is read at its end, or at the right-hand edge of the paper's axis. Differences are
-    ours, the mean over the seeds that go so far, minus the paper's, in nats per datapoint, of the
-    splits that are of the paper's images.
+    Each curve is read at its end, or at the right-hand edge of the paper's axis (`tables.at_ends`).
+    Differences are in nats per datapoint, means over seeds, of `pairs.on_papers_images`.
 
     Raises:
         FileNotFoundError: if there is no published curve.
@@ -125,7 +124,7 @@ def summary() -> str:
 def milestones(figure: str) -> pd.DataFrame:
     """`tables.milestones` and `mean_over_axis` as text: a row per curve, a column per milestone.
 
-    A cell is ours (seed 0) minus the paper's, in brackets the standard deviation over seeds where
+    A cell is ours (seed 0) minus the paper's; in brackets the standard deviation over seeds, if
     there are several.
     """
     table = tables.milestones(figure)
@@ -146,7 +145,7 @@ def milestones(figure: str) -> pd.DataFrame:
 
 
 def along_axis() -> str:
-    """All tables of ours against the paper's along the axis, from published curves, as text."""
+    """Published curves against the paper's along the axis, as text."""
     parts = [
         "Ours (seed 0) minus the paper's, in nats per datapoint; in brackets the SD over seeds.",
         *(milestones(figure).to_string(index=False) for figure in experiments.RUNS),

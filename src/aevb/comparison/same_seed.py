@@ -1,4 +1,4 @@
-"""Fresh runs against the published runs of the same seed: they should be prefixes of them."""
+"""Fresh runs held against the published runs of the same seed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,38 +15,37 @@ from aevb.training import experiments, names
 
 
 class Check(NamedTuple):
-    """How near some rows of a fresh curve must be to the published one of the same seed."""
+    """A limit on the difference between a fresh curve and the published one."""
 
-    where: str  # in words
-    first: float  # samples of the first row
-    last: float  # and of the last
-    delay: float  # a value may come so many times earlier or later
+    where: str  # it applies, in words
+    first: float  # row, in samples
+    last: float  # row, in samples
+    delay: float  # a value may come earlier or later by this factor in samples
     tolerance: float  # nats
 
 
 SAME_MACHINE = Check("on the same kind of machine", 0, math.inf, 1.0, 0.01)
-# On another processor rounding is all that differs, and the first rows, to a little beyond the
-# warm-up, tell: curves that were made on two kinds are at most 0.06 nats apart there, those of two
-# seeds 4 or more, and those of any two settings that the book compares 0.6 or more.
+# Another processor rounds differently. In the first rows, to a little beyond the warm-up, that is
+# worth at most 0.06 nats. Two seeds are 4 nats or more apart there, and any two settings that the
+# book compares 0.6 or more.
 _FIRST_ROWS: dict[data.Name, int] = {"mnist": 15_000, "freyface": 65_000}
 EARLY = {
     dataset: Check(f"up to {last:,} samples, on another processor", 0, last, 1.0, 0.5)
     for dataset, last in _FIRST_ROWS.items()
 }
-# Then training amplifies rounding, until two runs differ as two seeds do, and leave a plateau when
-# they will. In between, a curve rises by hundreds of nats.
+# Later, training amplifies rounding until two runs differ as much as two seeds. They also leave a
+# plateau at different times. A curve rises by hundreds of nats in that time.
 _SEEDS_APART: dict[data.Name, float] = {"mnist": 10.0, "freyface": 150.0}
 LATE = {
     dataset: Check("from 100,000 samples on, on another machine", 1e5, math.inf, 1.26, tolerance)
     for dataset, tolerance in _SEEDS_APART.items()
 }
 
-
 FAMILY = "family and model"
 
-# In the first edition each seed chose a step size of its own, and all had one split.
+# In the first edition every seed had its own step size, and all seeds one split.
 CHOSEN_BY_SEED = ("step_size", "split")
-# Stands in the place of a check where those differ: nothing says how near the runs should be.
+# In the place of a check where those differ.
 NOT_COMPARED = "a first-edition curve with another step size or split"
 
 
@@ -54,16 +53,15 @@ def checks(seed: int = 0) -> pd.DataFrame:
     """How far fresh local runs are from the published runs of the same seed.
 
     Returns:
-        One row per run that has both, and check that it must pass: `run`, `other_settings` (in
-        words; empty if they are the same), `check` (in words), its `tolerance`, and
-        `largest_difference` over all columns and the check's rows that both have, in nats, see
-        `largest_difference` (NaN if there is none, and with other settings). The check is
-        `NOT_COMPARED` where the published curve is of the first edition and other step sizes or
-        splits make the runs incomparable.
+        A row for every check of every run that has both curves. `run`; `other_settings`, in words,
+        empty if there are none; `check`, in words, and its `tolerance`; `largest_difference`, in
+        nats, over all shared columns and rows of the check. The last is NaN if there are no such
+        rows, or if the settings differ. The check is `NOT_COMPARED` for a first-edition curve with
+        another step size or split.
 
     Raises:
-        DamagedFileError: if a curve or its manifest cannot be read, or they are not of each other,
-            or each of two curves has columns that the other lacks.
+        DamagedFileError: if a curve or its manifest cannot be read; if they do not belong
+            together; if each of two curves has columns that the other lacks.
     """
     rows: list[dict[str, Any]] = []
     for run in (run for runs in experiments.RUNS.values() for run in runs(seed)):
@@ -127,13 +125,14 @@ def _not_chosen(settings: Mapping[str, Any]) -> dict[str, Any]:
 def largest_difference(
     a: pd.DataFrame, b: pd.DataFrame, columns: Sequence[str], delay: float = 1.0
 ) -> float:
-    """Largest distance of one curve from another over their common log points, in nats.
+    """Largest distance of curve `a` from curve `b` over their common log points, in nats.
 
-    A point of `a` is as far from `b` as from the range of values that `b` takes between
-    samples / delay and samples · delay; with a delay of 1, from its value there. NaN where the
-    curves have no point in common. Infinite where one has a number and the other has none, as a
-    run that diverged. Of two runs with the same seed on the same kind of machine the shorter is a
-    prefix of the longer, and this is zero.
+    The distance of a point is that from the range of values which `b` takes between
+    samples / delay and samples · delay. With a delay of 1 it is the plain difference.
+
+    Returns:
+        Zero if one curve is a prefix of the other. NaN if they have no log point in common.
+        Infinite if only one of them has a finite value somewhere, as after divergence.
     """
     distances = []
     for _, row in a[a.samples.isin(b.samples)].iterrows():
@@ -150,19 +149,19 @@ def largest_difference(
 
 
 def _required(a: Mapping[str, Any], b: Mapping[str, Any], dataset: data.Name) -> list[Check]:
-    """What two curves must pass, by what their manifests say of the machines that made them."""
+    """The checks for two curves, from the machines that their manifests name."""
     makers = [{**m, **maker} for m in (a, b) for maker in m.get("makers", [{}])]
     hardware = pd.DataFrame([maker["hardware"] for maker in makers])
-    # Generations of one processor's name. Older manifests do not tell them.
+    # It tells generations of one processor's name apart. Older manifests lack it.
     if FAMILY in hardware and not hardware[FAMILY].replace("", None).notna().all():
         hardware = hardware.drop(columns=FAMILY)
     torch = {maker["versions"]["torch"] for maker in makers}
     precision = {maker["precision"] for maker in makers}
-    # What only one of them tells can differ: processors of one name may have other instructions.
+    # A field that only one has counts as a difference: one name may stand for two processors.
     same_hardware = (hardware.nunique(dropna=False) == 1).all()
     if same_hardware and len(torch) == len(precision) == 1:
         return [SAME_MACHINE]
-    # The same random numbers and rounding of factors, on any processor.
+    # Then random numbers and the rounding of factors are the same on any processor.
     alike = set(hardware.device) == {"cpu"} and len({t.partition("+")[0] for t in torch}) == 1
     if alike and len(precision) == 1:
         return [EARLY[dataset], LATE[dataset]]
@@ -170,7 +169,7 @@ def _required(a: Mapping[str, Any], b: Mapping[str, Any], dataset: data.Name) ->
 
 
 def problems(seed: int = 0) -> str:
-    """How fresh runs differ from the published ones more than they may; empty if none does."""
+    """The fresh runs that differ too much from the published ones, in words; else empty."""
     found = []
     for _, check in checks(seed).iterrows():
         if check.other_settings:
@@ -195,4 +194,4 @@ def problems(seed: int = 0) -> str:
                 f"{check.largest_difference:.4f} nats; expected at most {check.tolerance:g} "
                 f"{check.check}"
             )
-    return "\n".join(dict.fromkeys(found))  # a run that fails two checks alike is named once
+    return "\n".join(dict.fromkeys(found))  # two checks may give the same line

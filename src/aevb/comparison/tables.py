@@ -16,21 +16,21 @@ MILESTONES = {"1 M": 1e6, "3 M": 3e6, "10 M": 1e7, "30 M": 3e7, "100 M": 1e8}
 def at_budget(
     figure: str, budget: str | float, seed: int = 0, *, local: bool = True
 ) -> pd.DataFrame:
-    """Our values beside the paper's for every curve of a figure, both at the same samples.
+    """Our values and the paper's for every curve of a figure, at the same samples.
 
-    Beyond the paper's last point the next of our log points still stands beside it.
+    The paper's last point also stands beside the first of our log points after it.
 
     Args:
         figure: figure2 or figure3.
-        budget: samples, or a name: `paper` stands for the right-hand edge of the paper's axes.
+        budget: samples, or a name: `paper` is the right-hand edge of the paper's axes.
         seed: of our runs.
-        local: whether the runs of this machine count, or the published ones alone.
+        local: whether local runs count.
 
     Returns:
-        One row per run and split (`pairs.splits`) that its file has: `run`, `split`, `samples`,
-        `ours`, `paper`, `difference` (ours minus the paper's) in nats per datapoint, and `source`:
-        local, published or none (`pairs.furthest`). `samples` is the curve's last log point at or
-        before the budget's end; runs without any curve have NaN there.
+        One row per run and split (`pairs.splits`): `run`, `split`, `source` (local, published or
+        none, see `pairs.furthest`), `samples`, `ours`, `paper`, and `difference`, ours minus the
+        paper's, in nats per datapoint. `samples` is the last log point within the budget; NaN
+        without a curve.
     """
     rows: list[tuple[object, ...]] = []
     for run in experiments.RUNS[figure](seed):
@@ -55,11 +55,11 @@ def at_budget(
 
 
 def at_ends(figure: str) -> pd.DataFrame:
-    """Where published curves end, or pass the right-hand edge of the paper's axis, seed by seed.
+    """Where published curves end, or pass the right-hand edge of the paper's axis.
 
     Returns:
-        The rows of `at_budget` with the budget `paper`, of every seed whose run goes as far as
-        that with any other seed; also `curve`, the name of the run without its seed, and `seed`.
+        The rows of `at_budget` with the budget `paper`, of the seeds whose curve goes furthest;
+        also `curve`, the run's name without its seed, and `seed`.
     """
     runs = experiments.RUNS[figure]
     seeds = {curve.seed for run in runs(0) for curve in curves.seeds(figure, run.name)}
@@ -74,12 +74,12 @@ def at_ends(figure: str) -> pd.DataFrame:
 
 
 def over_seeds(ends: pd.DataFrame) -> pd.DataFrame:
-    """`at_ends`, the seeds of each curve taken together.
+    """`at_ends`, with the seeds of each curve taken together.
 
     Returns:
-        One row per `curve` and `split`: `samples`, the number of `seeds`, their mean `ours` and its
-        standard deviation over seeds, `spread` (NaN for one); `paper` and `difference` (the mean of
-        ours minus the paper's); in nats per datapoint.
+        One row per `curve` and `split`: `samples`; the number of `seeds`; `ours`, their mean;
+        `spread`, their standard deviation (NaN for one seed); `paper`; `difference`, `ours` minus
+        `paper`; in nats per datapoint.
     """
     return (
         ends.groupby(["curve", "split"], sort=False)
@@ -96,12 +96,12 @@ def over_seeds(ends: pd.DataFrame) -> pd.DataFrame:
 
 
 def along_axis(figure: str) -> pd.DataFrame:
-    """Ours minus the paper's at every log point of ours that the paper's curve has around it.
+    """Ours minus the paper's at every log point of ours within the paper's curve.
 
     Returns:
-        One row per published curve and log point: `run` (as it is named with seed 0), `seed`,
-        `split`, `samples`, `difference` in nats per datapoint, and `visible`: whether the point
-        lies where the paper's curve is within its printed axes.
+        One row per published curve and log point: `run` (its name with seed 0), `seed`, `split`,
+        `samples`, `difference` in nats per datapoint, and `visible`, whether the paper's curve is
+        within its printed axes there.
     """
     theirs, ours = pairs.lines(figure)
     columns = ["run", "seed", "split", "samples", "difference", "visible"]
@@ -123,9 +123,9 @@ def mean_over_axis(figure: str) -> pd.DataFrame:
     The mean is over our log points, which are evenly spaced along the logarithmic axis.
 
     Returns:
-        One row per run and split: `run`, `split`, `mean` in nats per datapoint, `first` and
-        `last`, the samples between which it is taken, and `share` of the visible part of the
-        paper's curve that lies between them, on the logarithmic axis. NaN where there is none.
+        One row per run and split: `run`, `split`; `mean`, in nats per datapoint; `first` and
+        `last`, its range in samples; and `share`, that of the visible part of the paper's curve
+        within this range, on the logarithmic axis. NaN without a curve.
     """
     theirs, _ = pairs.lines(figure)
     table = along_axis(figure)
@@ -144,8 +144,8 @@ def milestones(figure: str) -> pd.DataFrame:
 
     Returns:
         One row per run, split and milestone: `run`, `split`, `milestone`, `samples`, `ours`,
-        `paper` and `difference` in nats per datapoint, the number of `seeds` published at that
-        many samples, and their standard deviation, `spread`. NaN where a curve does not reach.
+        `paper` and `difference` in nats per datapoint; the number of `seeds` that go so far, and
+        their standard deviation, `spread`. NaN if a curve does not go so far.
     """
     theirs, ours = pairs.lines(figure)
     rows = []
@@ -171,14 +171,14 @@ def milestones(figure: str) -> pd.DataFrame:
 
 
 def targets() -> pd.DataFrame:
-    """How many curves (seed 0) end as near to the paper's, at its right-hand edge, as they should.
+    """How many curves (seed 0) are within their target at the right-hand edge of the paper's axis.
 
-    Of the splits that are of the paper's images (`pairs.on_papers_images`).
+    The splits are those of `pairs.on_papers_images`.
 
     Returns:
-        One row per `group` of curves: how many `curves` there are, how many of them `reach` the
-        edge and are `within` the target there; the `target`, its mean over the group, and the
-        `largest` difference at the edge, in nats per datapoint.
+        One row per `group` of curves: how many `curves` there are, how many `reach` the edge, and
+        how many are `within` the target; the mean `target` and the `largest` difference, in nats
+        per datapoint.
     """
     rows = []
     for figure, runs in experiments.RUNS.items():

@@ -14,7 +14,7 @@ NO_BREAK = "\u00a0"  # a space
 
 
 def nats(value: float, sign: str = "", digits: int = 1) -> str:
-    """A value in nats with one decimal, or as many as `digits`; a dash where there is none."""
+    """A value in nats with one decimal, or as many as `digits`; a dash for NaN."""
     return "–" if math.isnan(value) else f"{value:{sign},.{digits}f}".replace("-", "−")
 
 
@@ -24,19 +24,19 @@ def signed(value: float) -> str:
 
 
 def span(values: pd.Series, show: Callable[[float], str]) -> str:
-    """The least and the largest of some values as text; one of them where they look alike."""
+    """The least and the largest value as text; one of them if they look alike."""
     low, high = show(values.min()), show(values.max())
     return low if low == high else f"{low} to {high}"
 
 
 def millions(samples: float) -> str:
-    """A number of samples in millions; a dash where there is none."""
+    """A number of samples in millions; a dash for NaN."""
     return "–" if math.isnan(samples) else f"{float(f'{samples / 1e6:.3g}'):,g}{NO_BREAK}M"
 
 
 def without_seed(run: Run) -> str:
-    """The name that the runs of all seeds share."""
-    return run.name.removesuffix(f"-seed{run.seed}")
+    """The name of a curve whose seed does not matter."""
+    return run.name_without_seed
 
 
 def panel_group(run: Run) -> str:

@@ -28,8 +28,8 @@ def draw_all(*, local: bool = True) -> list[Path]:
     """Draw every figure as SVG and PNG; returns the files.
 
     Args:
-        local: with the runs of this machine, into results/local/figures; else from the published
-            curves alone, into results/figures.
+        local: whether to draw local runs too, and into results/local/figures; else into
+            results/figures.
     """
     files = []
     folder = paths.local() if local else paths.published()
@@ -48,7 +48,7 @@ def _save_svg(figure: Figure, target: Path, made_by: str) -> Path:
 
 
 def _save_png(figure: Figure, target: Path, made_by: str) -> Path:
-    """With a palette of 256 colours: a third of the size, in a history that keeps every version."""
+    """Write a PNG with 256 colours, a third of the size: git keeps every version."""
     drawn = BytesIO()
     figure.savefig(drawn, format="png", dpi=DOTS)
     note = PngInfo()

@@ -10,6 +10,7 @@ from aevb.figures.style import DOTS, use_style
 from aevb.model.networks import Model
 from aevb.model.randomness import generator
 from aevb.results import models
+from aevb.training.names import paper_run
 
 FIGURE4: dict[str, tuple[str, int]] = {
     "freyface-nz2-aevb-seed0": ("(a) Frey Face", 10),
@@ -22,11 +23,10 @@ INK = {"mnist": "gray_r", "freyface": "gray"}
 def prior_grid(n: int) -> Tensor:
     """An n × n grid on the unit square through the inverse CDF of the prior (Figure 4).
 
-    Coordinates are the percentiles (i + 0.5)/n, so every grid point stands for the same share of
-    the prior N(0, I).
+    Coordinates are the percentiles (i + 0.5)/n, so every point has the same share of the prior.
 
     Returns:
-        `(n², 2)`, as an image is read: the first row has the largest z₂, and z₁ rises along a row.
+        `(n², 2)`, row by row: the first row has the largest z₂, and z₁ rises along a row.
     """
     z = torch.special.ndtri((torch.arange(n) + 0.5) / n)
     down, right = torch.meshgrid(z.flip(0), z, indexing="ij")
@@ -34,16 +34,12 @@ def prior_grid(n: int) -> Tensor:
 
 
 def prior_samples(n: int, nz: int) -> Tensor:
-    """The random z of Figure 5, `(n, nz)`: from N(0, I), the same every time."""
+    """The random z of Figure 5, `(n, nz)`, from N(0, I); the same every time."""
     return torch.randn(n, nz, generator=generator(0, f"figure5 nz{nz}"))
 
 
 def sheet(images: Tensor, dataset: str, columns: int) -> Tensor:
-    """Lay images `(n, pixels)` out as one picture, `columns` in a row.
-
-    Returns:
-        Grey levels, `(n / columns · height, columns · width)`.
-    """
+    """Images `(n, pixels)` as one picture, `(n / columns · height, columns · width)`."""
     height, width = data.IMAGE_SHAPE[dataset]
     tiles = images.view(-1, columns, height, width).transpose(1, 2)
     return tiles.reshape(-1, columns * width)
@@ -57,15 +53,15 @@ def decoder_means(model: Model, z: Tensor) -> Tensor:
 
 
 def figure4(*, local: bool = True) -> Figure:
-    """Figure 4: decoder means on the inverse-CDF grid of a two-dimensional latent space.
+    """Figure 4: decoder means on the grid of `prior_grid`.
 
-    A model that is not there leaves its panel empty, with a note.
+    The panel of a missing model has a note.
 
     Args:
-        local: whether a model of this machine may stand in for one that is not published.
+        local: whether a local model may take the place of one that is not published.
     """
     use_style()
-    shapes = [data.IMAGE_SHAPE[_dataset(name)] for name in FIGURE4]
+    shapes = [data.IMAGE_SHAPE[paper_run(name).dataset] for name in FIGURE4]
     height = max(
         columns * tall for (tall, _), (_, columns) in zip(shapes, FIGURE4.values(), strict=True)
     )
@@ -81,12 +77,10 @@ def figure4(*, local: bool = True) -> Figure:
 
 
 def figure5(*, local: bool = True) -> Figure:
-    """Figure 5: decoder means of 100 random z from the prior, for each MNIST model.
-
-    A model that is not there leaves its panel empty, with a note.
+    """Figure 5: decoder means at 100 random z from the prior, for each MNIST model.
 
     Args:
-        local: whether a model of this machine may stand in for one that is not published.
+        local: as for `figure4`.
     """
     use_style()
     side = 10 * data.IMAGE_SHAPE["mnist"][0]
@@ -97,10 +91,6 @@ def figure5(*, local: bool = True) -> Figure:
         ax.set(xticks=(), yticks=())
         _show(ax, name, prior_samples(100, nz), 10, local)
     return figure
-
-
-def _dataset(name: str) -> str:
-    return name.partition("-")[0]
 
 
 def _panels(
@@ -114,11 +104,11 @@ def _panels(
     right: int,
     bottom: int,
 ) -> tuple[Figure, list[Axes]]:
-    """Axes in rows, sized in dots of the PNG so that an image's pixels stay square."""
+    """Axes in rows, sized in dots of the PNG, so that pixels stay square."""
     wide = left + sum(widths) + gap * (len(widths) - 1) + right
     tall = rows * (top + height + bottom)
     figure = Figure(figsize=(wide / DOTS, tall / DOTS), layout="constrained")
-    figure.set_layout_engine("none")  # only so does the style's engine not return on saving
+    figure.set_layout_engine("none")  # else the style's engine comes back on saving
     axes = []
     for row in reversed(range(rows)):
         up, across = row * (top + height + bottom) + bottom, left
@@ -133,7 +123,7 @@ def _panels(
 
 
 def _show(ax: Axes, name: str, z: Tensor, columns: int, local: bool) -> None:
-    """Draw the model's decoder means at z, or say that there is no such model."""
+    """Draw the decoder means of a stored model at z, or a note that there is none."""
     ax.set(xlim=(0, 100), ylim=(0, 100))
     file = models.stored(name, local=local)
     if file is None:
@@ -141,10 +131,11 @@ def _show(ax: Axes, name: str, z: Tensor, columns: int, local: bool) -> None:
         ax.text(50, 50, note, ha="center", va="center", color="grey", fontsize="small")
         return
     model, _ = models.read(file)
-    picture = sheet(decoder_means(model, z), _dataset(name), columns)
+    dataset = paper_run(name).dataset
+    picture = sheet(decoder_means(model, z), dataset, columns)
     ax.imshow(
         picture.numpy(),
-        cmap=INK[_dataset(name)],
+        cmap=INK[dataset],
         vmin=0,
         vmax=1,
         interpolation="none",

@@ -93,7 +93,7 @@ def figure3(*, local: bool = True) -> Figure:
     """Figure 3: marginal log likelihood by the paper's estimator, drawn as `figure2`.
 
     Args:
-        local: whether to draw the runs of this machine at all.
+        local: whether to draw local runs.
     """
     use_style()
     figure = Figure(figsize=(9, 7))
@@ -115,9 +115,9 @@ def figure3(*, local: bool = True) -> Figure:
 
 
 def draw(curve: Curve) -> Figure:
-    """A curve over the paper's for the same data, nz and algorithm, and over our published ones.
+    """A curve over the paper's and over our published ones, for the same data, nz and algorithm.
 
-    Wide pale lines are the paper's, thin lines the published runs, circles the curve.
+    Wide pale lines are the paper's, thin lines published runs, circles the curve.
 
         >>> curve = aevb.train(aevb.figure2_run("mnist", nz=20, algorithm="aevb"), 1e5)
         >>> aevb.draw(curve).savefig("mine.png")
@@ -151,12 +151,11 @@ def draw(curve: Curve) -> Figure:
 
 
 def differences(name: str) -> Figure:
-    """Ours minus the paper's against training samples, one panel for each of the paper's.
+    """Ours minus the paper's against training samples, in the paper's panels.
 
-    Lines are our published runs with seed 0, bands the range over seeds where there are several,
-    all within the paper's printed axes, on the images that the paper's curves seem to be of
-    (`pairs.on_papers_images`). The grey band is what `pairs.target` allows AEVB at the
-    right-hand edge. The vertical axis is linear within it and logarithmic beyond.
+    Lines are published runs with seed 0, bands the range over seeds. Splits are those of
+    `pairs.on_papers_images`. The grey band is the target of AEVB at the right-hand edge
+    (`pairs.target`). The vertical axis is linear within it and logarithmic beyond.
 
     Args:
         name: figure2 or figure3.
@@ -202,9 +201,9 @@ def differences(name: str) -> Figure:
 
 
 def beyond_axis() -> Figure:
-    """AEVB on Frey Face to where the paper's files end, beyond its printed axis, as `figure2`.
+    """AEVB on Frey Face beyond the paper's printed axis, to the end of its files, as `figure2`.
 
-    Of our published runs all seeds, as far as each goes. The vertical axes are the panels' own.
+    Published runs of all seeds. Every panel has its own vertical axis.
     """
     use_style()
     edge = experiments.PAPER_BUDGET["freyface"]
@@ -227,7 +226,7 @@ def beyond_axis() -> Figure:
 
 
 def _fit_height(ax: Axes, left: float) -> None:
-    """Let the vertical axis hold what is drawn from `left` on."""
+    """Fit the vertical axis to what is drawn from `left` on."""
     drawn = [float(y) for line in ax.lines for x, y in np.asarray(line.get_xydata()) if x >= left]
     margin = 0.05 * (max(drawn) - min(drawn))
     ax.set_ylim(min(drawn) - margin, max(drawn) + margin)

@@ -5,16 +5,16 @@ import seaborn as sns
 
 from aevb.comparison.wording import ALGORITHM_NAMES
 
-# The paper's red and green, in the shades of Okabe and Ito's palette that all readers can tell
-# apart. Line style and labels carry the meaning too.
+# The paper's red and green, in shades of Okabe and Ito's palette, which colour-blind readers can
+# tell apart.
 COLOURS = {"aevb": "#d55e00", "wake-sleep": "#009e73", "mcem": "#0072b2"}
 NAMES = {algorithm: name[0].upper() + name[1:] for algorithm, name in ALGORITHM_NAMES.items()}
 STYLES = {"train": "-", "test": "--"}
-DOTS = 150  # per inch of a PNG; panels of images lie on whole ones
+DOTS = 150  # per inch of a PNG; panels of images have a whole number
 
 
 def use_style() -> None:
-    """The one plotting style of the book; SVG output is the same, byte for byte, every time."""
+    """Set the book's plotting style; SVG output is the same every time, byte for byte."""
     sns.set_theme(style="ticks", context="notebook", font_scale=0.8)
     mpl.rcParams.update(
         {

@@ -1,8 +1,8 @@
 """Estimators of the marginal log likelihood log p(x) of a decoder (Appendix D).
 
-The estimators return `(rows,)`, nats per datapoint. `appendix_d` is the paper's own estimator,
-`mispaired_rows` what its code is inferred to have made of it, `importance_sampled` the more
-accurate one, `quadrature` the brute force that they are checked against.
+Each returns `(rows,)`, nats per datapoint. `appendix_d` is the paper's estimator.
+`mispaired_rows` is what the paper's code seems to compute instead. `importance_sampled` and
+`marginal_loglik` are more accurate. `quadrature` is brute force, to check the others against.
 """
 
 import math
@@ -19,7 +19,7 @@ from aevb.model.randomness import normal, uniform
 
 
 class Samples(NamedTuple):
-    """Draws from the posterior p(z|x) of every datapoint, in the order of their chain.
+    """Draws from the posterior p(z|x) of every datapoint, in the order of the chain.
 
     Attributes:
         z: `(n_samples, rows, nz)`.
@@ -41,20 +41,17 @@ def sample_posterior(
     step_size: float = INITIAL_STEP_SIZE,
     factor: float = STEP_FACTOR,
 ) -> Samples:
-    """Step 1 of Appendix D: one HMC chain per datapoint, with a step size of its own.
+    """Step 1 of Appendix D: an HMC chain for every datapoint, with its own step size.
 
     Args:
         joint: log p(x, z) as a density of z.
         start: where the chains start, `(rows, nz)`.
         noise: of momenta and acceptances.
-        n_samples: transitions that are kept.
-        burn_in: transitions before those.
+        n_samples: transitions to keep.
+        burn_in: transitions to discard first.
         leapfrogs: leapfrog steps per transition.
         step_size: of the first transition.
         factor: by which a step size changes after every transition, see `hmc.adapted`.
-
-    Returns:
-        The samples.
     """
     point = joint.at(start)
     step_sizes = torch.full_like(start[..., :1], step_size)
@@ -68,16 +65,16 @@ def sample_posterior(
 
 
 def starting_points(joint: Joint, noise: Generator, *, n_candidates: int = 8192) -> Tensor:
-    """Rough draws from p(z|x), for chains to start from: draws from the prior, resampled.
+    """Rough draws from p(z|x) for chains to start from: draws from the prior, resampled.
 
-    Every datapoint takes one of the same draws from p(z), with probability
-    proportional to p(x|z). A chain that starts from the prior itself may stay in a mode that has no
-    share in the posterior to speak of: on a trained decoder some then miss log p(x) by 100 nats.
+    Each datapoint takes one of the candidates, with probability proportional to p(x|z). A chain
+    that starts from the prior may stay in a mode with almost no posterior mass. On a trained
+    decoder some such chains miss log p(x) by 100 nats.
 
     Args:
         joint: log p(x, z) as a density of z.
         noise: of the candidates, then of the choices.
-        n_candidates: draws from the prior.
+        n_candidates: draws from the prior, shared by all datapoints.
 
     Returns:
         `(rows, nz)`.
@@ -101,23 +98,19 @@ BANDWIDTHS = tuple(math.exp((i - 5) / 2) for i in range(10))
 def appendix_d(samples: Samples, bandwidth: Bandwidth = "scott") -> Tensor:
     """The paper's estimator: 1 / p(x) ≈ mean of q(z) / p(x, z) over z ~ p(z|x) (Appendix D).
 
-    The first half of the samples fits q, a kernel density estimate; the second half enters the
-    mean. With 25 + 25 samples, nz = 3 and Scott's rule it is unbiased to 0.1 nats and errs by about
-    0.5 nats at one datapoint; with the bandwidth chosen on 12 + 13 of them it reads 0.3 nats high.
+    The first half of the samples fits q, a kernel density estimate. The second half enters the
+    mean. For 25 + 25 samples, nz = 3 and Scott's rule the bias is below 0.1 nats. The error at one
+    datapoint is about 0.5 nats. With the held-out bandwidth it reads 0.3 nats high.
 
-    The paper's own curves start 0.9 to 1.1 nats *below* the likelihood of the untrained model. With
-    Scott's rule about that comes out when q(z) and p(x, z) are not taken at the same z.
+    The paper's curves start 0.9 to 1.1 nats *below* the likelihood of the untrained model. About
+    that comes out if q(z) and p(x, z) are not taken at the same z, as in `mispaired_rows`.
 
     Args:
         samples: from `sample_posterior`, at least 4 and at least 2 nz + 2.
         bandwidth: of the kernels, see `kernel_density`.
 
-    Returns:
-        Log p(x), `(rows,)`, nats.
-
     Raises:
-        ValueError: with fewer samples than that: there is nothing left to choose the bandwidth on,
-            or their covariance is singular.
+        ValueError: with fewer samples.
     """
     n, nz = len(samples.z), samples.z.shape[-1]
     if n < 4 or n // 2 <= nz:
@@ -132,21 +125,18 @@ def appendix_d(samples: Samples, bandwidth: Bandwidth = "scott") -> Tensor:
 def mispaired_rows(samples: Samples, bandwidth: Bandwidth = "scott") -> Tensor:
     """Appendix D as a public library of the first author appears to compute it (`anglepy`).
 
-    Its samples of all images are flattened, z image by image within each coordinate and p(x, z)
-    sample by sample within each image, and are taken apart again in orders that match for a single
-    image only. With more, one q is fitted to coordinates of nz images, meets the p(x, z) of yet
-    another image, and only the later half of the images is read: row i holds p(x, z) of image
-    (rows + i) // 2, if the samples are even in number. It reads about a nat low beside that.
+    The library flattens z and p(x, z) in one order and takes them apart in another. For one image
+    the orders agree, and the result is that of `appendix_d`. With more images, each q is fitted to
+    coordinates of nz images and meets the p(x, z) of yet another. Only the later half of the
+    images counts: with an even number of samples, row i holds p(x, z) of image (rows + i) // 2.
+    The result is about a nat lower than `appendix_d` of those images.
 
     Args:
         samples: from `sample_posterior`, at least 4 and at least 2 nz + 2.
         bandwidth: of the kernels, see `kernel_density`.
 
-    Returns:
-        What stands for log p(x), `(rows,)`, nats. For one image it is `appendix_d`.
-
     Raises:
-        ValueError: with fewer samples than that, as `appendix_d`.
+        ValueError: with fewer samples.
     """
     n, rows, _ = samples.z.shape
     half = n // 2
@@ -157,37 +147,37 @@ def mispaired_rows(samples: Samples, bandwidth: Bandwidth = "scott") -> Tensor:
     return appendix_d(Samples(z, log_joint), bandwidth)
 
 
-def kernel_density(fit: Tensor, at: Tensor, bandwidth: Bandwidth = "scott") -> Tensor:
+def kernel_density(samples: Tensor, z: Tensor, bandwidth: Bandwidth = "scott") -> Tensor:
     """Log of a Gaussian kernel density estimate.
 
-    The kernel has the covariance of the samples times bandwidth². The bandwidth is Scott's rule,
-    n^(−1 / (nz + 4)), or that multiple of it with which an estimate from the later half of the
-    samples gives the earlier half the highest density.
+    The covariance of the kernel is that of the samples times bandwidth². `scott` is Scott's rule,
+    n^(−1 / (nz + 4)). `held-out` is the best of `BANDWIDTHS` times that: kernels on the later half
+    of the samples then give the earlier half the highest density.
 
     Args:
-        fit: samples to place kernels on, `(n, ..., nz)`.
-        at: where to evaluate, `(m, ..., nz)`.
-        bandwidth: how it is chosen.
+        samples: centres of the kernels, `(n, ..., nz)`.
+        z: where to evaluate, `(m, ..., nz)`.
+        bandwidth: how to choose the bandwidth.
 
     Returns:
         `(m, ...)`, nats.
     """
-    n, nz = len(fit), fit.shape[-1]
-    scott = fit.new_tensor(n ** (-1 / (nz + 4)))
+    n, nz = len(samples), samples.shape[-1]
+    scott = samples.new_tensor(n ** (-1 / (nz + 4)))
     if bandwidth == "scott":
-        return _kernel_density(fit, at, scott)
-    early, late = fit[: n // 2], fit[n // 2 :]
-    bandwidths = fit.new_tensor(BANDWIDTHS) * scott
+        return _kernel_density(samples, z, scott)
+    early, late = samples[: n // 2], samples[n // 2 :]
+    bandwidths = samples.new_tensor(BANDWIDTHS) * scott
     scores = torch.stack([_kernel_density(late, early, h).sum(0) for h in bandwidths])
-    return _kernel_density(fit, at, bandwidths[scores.argmax(0)])
+    return _kernel_density(samples, z, bandwidths[scores.argmax(0)])
 
 
-def _kernel_density(fit: Tensor, at: Tensor, bandwidth: Tensor) -> Tensor:
-    """The same with a given bandwidth, a scalar or `(...)`."""
-    n, nz = len(fit), fit.shape[-1]
-    _, root = moments(fit)
-    kernels, points = whiten(fit, root), whiten(at, root)
-    distances = torch.cdist(  # (..., m, n); by the difference itself, without cancellation
+def _kernel_density(samples: Tensor, z: Tensor, bandwidth: Tensor) -> Tensor:
+    """`kernel_density` with the bandwidth given, a scalar or `(...)`."""
+    n, nz = len(samples), samples.shape[-1]
+    _, root = moments(samples)
+    kernels, points = whiten(samples, root), whiten(z, root)
+    distances = torch.cdist(  # (..., m, n); subtracting first avoids cancellation
         points.movedim(0, -2),
         kernels.movedim(0, -2),
         compute_mode="donot_use_mm_for_euclid_dist",
@@ -201,7 +191,7 @@ def _kernel_density(fit: Tensor, at: Tensor, bandwidth: Tensor) -> Tensor:
 def moments(z: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and Cholesky root of the covariance of samples `(n, ..., nz)`.
 
-    A variance of 1e-6, a millionth of the prior's, is added: a chain may not have moved at all.
+    A variance of 1e-6 is added, a millionth of the prior's: a chain may never have moved.
 
     Returns:
         `(..., nz)` and `(..., nz, nz)`, lower triangular.
@@ -233,26 +223,25 @@ def importance_sampled(
 ) -> Tensor:
     """Importance sampling: p(x) ≈ mean of p(x, z) / q(z) over z ~ q.
 
-    q is a mixture: a Student t with the mean and the covariance of the posterior samples, wider
-    than they are, and, for a tenth of the draws, the prior, so that no part of the posterior goes
-    without. The mean of p(x, z) / q(z) is an unbiased estimate of p(x); the log of it is biased
-    low, by half its variance: with 200 draws by less than 0.01 nats. A datapoint whose posterior
-    has several far modes, and whose chain sat in a small one, can come out many nats too low; after
-    60 million samples on 1000 images 2 % of training and 6 % of test points did by more than 1 nat
-    (−0.5 nats on average; the mean of p(x) over several chains mends it), on 50,000 images 1 %.
+    q is a mixture. Nine tenths of the draws come from a Student t, with the mean of the posterior
+    samples and a wider covariance. One tenth comes from the prior, which covers all of the
+    posterior. The estimate of p(x) is unbiased. Its log is low by half its variance: with 200
+    draws by less than 0.01 nats.
+
+    A posterior may have several far modes. If the chain sat in a small one, the estimate can be
+    many nats low. After 60 million samples on 1000 images 2 % of the training and 6 % of the test
+    points were more than 1 nat low. On average that cost 0.5 nats. On 50,000 images it was 1 % of
+    the points. The mean of p(x) over several chains mends it.
 
     Args:
         joint: log p(x, z) as a density of z.
         samples: from `sample_posterior`, on the same images.
-        noise: z is drawn from it.
+        noise: of the draws of z.
         n_samples: draws of z per datapoint.
-        inflation: by how much the scale of the Student t exceeds that of the samples.
-
-    Returns:
-        Log p(x), `(rows,)`, nats.
+        inflation: scale of the Student t, relative to that of the samples.
 
     Raises:
-        ValueError: if the draws are too few for one of them to come from the prior.
+        ValueError: if there are too few draws for one to come from the prior.
     """
     n_prior = round(PRIOR_SHARE * n_samples)
     if n_prior == 0:
@@ -282,8 +271,8 @@ def marginal_loglik(
 ) -> Tensor:
     """Importance sampling from the encoder: p(x) ≈ mean of p(x, z) / q(z|x) over z ~ q(z|x).
 
-    An unbiased estimate of p(x), whose log is biased low; it is the importance-weighted bound
-    (Burda et al. 2015) with this number of samples, so it lies above the paper's bound.
+    This is the importance-weighted bound (Burda et al. 2015) with `n_samples` samples. It lies
+    above the paper's bound, and on average below log p(x).
 
         >>> file = "results/models/figure2/mnist-nz20-aevb-seed0.safetensors"
         >>> model, manifest = aevb.read_model(Path(file))
@@ -293,12 +282,9 @@ def marginal_loglik(
     Args:
         model: encoder and decoder.
         x: images, `(rows, pixels)`.
-        noise: z is drawn from it.
+        noise: of the draws of z.
         n_samples: draws of z per datapoint.
         chunk: draws at a time.
-
-    Returns:
-        Log p(x), `(rows,)`, nats.
     """
     q = model.encoder(x)
     total = x.new_full((len(x),), -math.inf)
@@ -310,15 +296,9 @@ def marginal_loglik(
 
 
 def student_t_log_prob(z: Tensor, mean: Tensor, root: Tensor) -> Tensor:
-    """Log density of the multivariate t with 5 degrees of freedom, scale root rootᵀ.
+    """Log density of the multivariate t with 5 degrees of freedom and scale root rootᵀ.
 
-    Args:
-        z: `(..., nz)`.
-        mean: `(..., nz)`.
-        root: `(..., nz, nz)`, lower triangular.
-
-    Returns:
-        `(...)`, nats.
+    `z` and `mean` are `(..., nz)`, `root` is `(..., nz, nz)` and lower triangular.
     """
     nz, nu = z.shape[-1], DEGREES_OF_FREEDOM
     squares = whiten((z - mean)[None], root)[0].square().sum(-1)
@@ -327,23 +307,20 @@ def student_t_log_prob(z: Tensor, mean: Tensor, root: Tensor) -> Tensor:
     return constant - log_det - (nu + nz) / 2 * torch.log1p(squares / nu)
 
 
-CHUNK = 1000  # of z: they and their logits stay in a core's cache
+CHUNK = 1000  # values of z at a time: they and their logits fit a core's cache
 
 
 def quadrature(decoder: Decoder, x: Tensor, *, points: int = 64, half_width: float = 5.0) -> Tensor:
     """Brute force: p(x) as a sum over a grid of z, the same for all datapoints.
 
-    The error falls faster than any power of the spacing 2 · half_width / points, once that is below
-    the posterior's standard deviation; a second grid tells whether it is.
+    The spacing 2 · half_width / points has to be below the posterior's standard deviation. Then
+    the error falls faster than any power of it. A finer grid shows whether that holds.
 
     Args:
         decoder: p(x|z), with nz up to 3.
         x: images, `(rows, pixels)`.
         points: grid points per latent dimension.
         half_width: the grid covers [−half_width, half_width] in every dimension.
-
-    Returns:
-        Log p(x), `(rows,)`, nats.
 
     Raises:
         ValueError: for more than 3 latent dimensions.
@@ -363,20 +340,11 @@ def quadrature(decoder: Decoder, x: Tensor, *, points: int = 64, half_width: flo
 
 
 def log_likelihood_of_all(decoder: Decoder, z: Tensor, x: Tensor) -> Tensor:
-    """Log p(x|z) of every image at every z.
-
-    Args:
-        decoder: p(x|z).
-        z: `(n, nz)`, the same for all images.
-        x: images, `(rows, pixels)`.
-
-    Returns:
-        `(rows, n)`, nats.
-    """
+    """Log p(x|z) of every image of x `(rows, pixels)` at every z `(n, nz)`; `(rows, n)`, nats."""
 
     def part(p_x: Likelihood) -> Tensor:
         if isinstance(p_x, Bernoulli):
-            # x·l − softplus(l): the first is one matrix product, the second knows no image.
+            # x·l − softplus(l): a matrix product, minus a term that is the same for all images.
             return x @ p_x.logits.mT - F.softplus(p_x.logits).sum(-1)
         return torch.stack([p_x.log_prob(image) for image in x])
 

@@ -21,7 +21,7 @@ def lower_bound(model: Model, x: Tensor, epsilon: Tensor, estimator: Estimator =
         model: encoder and decoder.
         x: images, `(rows, pixels)`.
         epsilon: L draws from N(0, I) for each, `(L, rows, nz)`.
-        estimator: A, everything sampled; or B, with the KL in closed form.
+        estimator: A samples everything; B has the KL in closed form.
 
     Returns:
         `(rows,)`, nats per datapoint.
@@ -37,13 +37,10 @@ def lower_bound(model: Model, x: Tensor, epsilon: Tensor, estimator: Estimator =
 class AEVB(Learner):
     """Encoder and decoder climb the same bound, with one gradient.
 
-    Runs with one hidden layer, L = 1 and estimator B use `backprop.BackpropAEVB`, which computes
-    the same step with hand-written gradients. Change both together.
+    With one hidden layer, L = 1 and estimator B, `backprop.BackpropAEVB` computes
+    the same step faster. Change both together.
 
-    Args:
-        model: encoder and decoder.
-        optimisation: how gradients move the parameters of both.
-        noise: the generator of epsilon.
+    Args as for `Learner`, and:
         n_samples: L of Algorithm 1.
         estimator: A (equation 6) or B (equation 7).
     """
@@ -63,7 +60,7 @@ class AEVB(Learner):
         self.n_samples, self.estimator = n_samples, estimator
 
     def step(self, x: Tensor) -> Tensor:
-        """Algorithm 1 from the second line of its loop on, for a minibatch Xᴹ `(M, pixels)`."""
+        """The body of Algorithm 1's loop, for a minibatch Xᴹ `(M, pixels)`."""
         # ε ← L random samples from p(ε) = N(0, I), for each datapoint
         epsilon = normal(self.noise, self.n_samples, len(x), self.model.nz)  # (L, M, nz)
         # L̃(θ, φ; Xᴹ, ε), and its gradient; θ, φ ← an update along it

@@ -1,9 +1,8 @@
-"""The steps of AEVB and wake-sleep with their gradients by hand.
+"""The steps of AEVB and wake-sleep with gradients by hand: faster than autograd.
 
-Autograd computes the same gradients: tests/learners/test_backprop.py holds the two against each
-other. This saves its bookkeeping and passes over memory; results/benchmarks/<processor>/runs.csv
-has the gain for each data set and algorithm. It serves what the paper ran, on the CPU with exactly
-the networks below; everything else takes the readable form in `learners`.
+tests/learners/test_backprop.py holds the two against each other. The gain is in
+results/benchmarks/<processor>/runs.csv. This serves the paper's networks on the CPU; other runs
+take the readable form of the learner.
 """
 
 from collections.abc import Mapping
@@ -21,18 +20,12 @@ from aevb.model.networks import Affine, BernoulliDecoder, Encoder, GaussianDecod
 from aevb.model.products import Activation, factor, product
 from aevb.model.randomness import normal, uniform
 
-# exp of a larger logit overflows.
+# exp of a logit a little larger overflows.
 LARGEST_LOGIT = 80.0
 
 
 def faster(kind: type[Learner], model: Model, options: Mapping[str, Any]) -> type[Learner]:
-    """The class that takes the steps of a learner by hand, where there is one; else the learner.
-
-    Args:
-        kind: the learner.
-        model: what it is to train.
-        options: its further arguments.
-    """
+    """The class with gradients by hand for a learner with `options`, or the learner itself."""
     encoder, decoder = model.encoder, model.decoder
     is_known = (
         type(encoder) is Encoder
@@ -112,12 +105,12 @@ class BackpropWakeSleep(WakeSleep):
         self.ascents["encoder"].ascend(gradients)
 
 
-# Forward and backward side by side. Buffers are freed after each update, so that the next one gets
-# memory that is still in the cache. `x` of a large layer is in the precision of `products`.
+# Forward and backward side by side. Buffers are freed after each update: the next one gets memory
+# that is still in the cache. The input of a large layer is in the precision of `products`.
 
 
 class _Layer:
-    """y = activation(x W + b), and the gradients of all that goes in."""
+    """y = activation(x W + b), and its gradients."""
 
     def __init__(self, layer: Affine, activation: Activation = "none") -> None:
         self.weight, self.bias = layer.weight.detach(), layer.bias.detach()
@@ -128,21 +121,21 @@ class _Layer:
         return product(x, self.weight.to(x.dtype), self.bias, self.activation)
 
     def backward(self, x: Tensor, grad_y: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of weight and bias, from that before the activation."""
+        """Gradients of weight and bias; `grad_y` is the gradient before the activation."""
         return product(x.mT, grad_y.to(x.dtype)), grad_y.sum(0)
 
     def grad_x(self, grad_y: Tensor) -> Tensor:
-        """Gradient of the input."""
+        """Gradient of the input; `grad_y` as in `backward`."""
         return product(grad_y, self.weight.to(grad_y.dtype).mT)
 
 
 def _before_tanh(grad_h: Tensor, h: Tensor) -> Tensor:
-    """Turn the gradient with respect to tanh(a) into that with respect to a, in place."""
+    """From the gradient of h = tanh(a) to that of a, in place."""
     return torch.ops.aten.tanh_backward.grad_input(grad_h, h, grad_input=grad_h)  # type: ignore[no-any-return]
 
 
 def _named(layer: str, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
-    """Gradients of a layer by the names of its parameters, as `Ascent` wants them."""
+    """Gradients of a layer by parameter name, as `Ascent` takes them."""
     return {f"{layer}.weight": weight, f"{layer}.bias": bias}
 
 
@@ -179,9 +172,9 @@ class _BernoulliDecoder:
     def forward_and_backward(
         self, z: Tensor, x: Tensor, *, to_z: bool = True
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """The sum of log p(x|z) over the rows, the gradients of the parameters, and that of z.
+        """The sum of log p(x|z) over the rows, and the gradients of the parameters and of z.
 
-        exp(logits) serves the softplus and the sigmoid: together 0.07 ms instead of 0.2 ms.
+        exp(logits) serves both softplus and sigmoid: 0.07 ms instead of 0.2 ms.
         """
         h = self.hidden.forward(z)
         h_factor = factor(h)

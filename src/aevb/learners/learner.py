@@ -18,18 +18,17 @@ class Learner:
         noise: the generator of the algorithm's own randomness.
 
     Attributes:
-        moves: parts of the model that are updated separately, each with its own accumulators:
-            `model`, `encoder` or `decoder`.
+        optimised_parts: what has accumulators of its own: `model`, `encoder` or `decoder`.
         options: names of further arguments of the subclass; each is a setting of a run.
-        trains_encoder: whether there is a q(z|x) in the end, and so a lower bound.
+        trains_encoder: whether it learns a q(z|x), and so has a lower bound.
         takes_all_points: whether every update takes all N datapoints, in order.
-        samples_per_datapoint: training samples that a datapoint counts for on the paper's axes.
-        objective: what `step` returns.
-        ascents: what moves the parameters, by name of `moves`.
-        memory: what else an update leaves to the next, by name.
+        samples_per_datapoint: samples on the paper's axes for one datapoint.
+        objective: name of what `step` returns.
+        ascents: the optimiser of each of `optimised_parts`.
+        memory: other state between updates, by name.
     """
 
-    moves: ClassVar[tuple[str, ...]] = ("model",)
+    optimised_parts: ClassVar[tuple[str, ...]] = ("model",)
     options: ClassVar[tuple[str, ...]] = ()
     trains_encoder: ClassVar[bool] = True
     takes_all_points: ClassVar[bool] = False
@@ -39,7 +38,8 @@ class Learner:
     def __init__(self, model: Model, optimisation: Optimisation, noise: Generator) -> None:
         self.model, self.noise = model, noise
         self.ascents = {
-            part: Ascent(_named_parameters(model, part), optimisation) for part in self.moves
+            part: Ascent(_named_parameters(model, part), optimisation)
+            for part in self.optimised_parts
         }
         self.memory: dict[str, Tensor] = {}
 
@@ -50,8 +50,7 @@ class Learner:
             x: images, `(minibatch, pixels)`.
 
         Returns:
-            The mean objective of the minibatch under the parameters that the update starts from,
-            a scalar, nats per datapoint.
+            The mean objective of the minibatch before the update, a scalar, nats per datapoint.
         """
         raise NotImplementedError
 

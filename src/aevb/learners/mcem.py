@@ -17,21 +17,15 @@ from aevb.model.randomness import normal
 class MCEM(Learner):
     """Sample z ~ p(z|x) for the whole training set, then let the decoder climb log p(x, z).
 
-    Not on-line: every iteration takes ten leapfrog steps through all N points to move the chains
-    and passes through them five times to move the weights. Counted so, it costs 15 N of the samples
-    on the paper's axis. (The gradient where the chains start, under the new weights, is one pass
-    more.)
-
-    Args:
-        model: only its decoder is used.
-        optimisation: how gradients move the decoder's parameters.
-        noise: the generator of starting points, momenta and acceptances.
+    Not on-line: an iteration passes through all N points ten times to move the chains, and five
+    times to move the weights. On the paper's axis it counts as 15 N samples. (One more pass, for
+    the gradient where the chains start, is not counted.)
 
     Attributes:
-        memory: from the first step on, `chains`, `(N, nz)`, and `step`, the HMC step size `(1, 1)`.
+        memory: from the first step on, `chains` `(N, nz)`, and `step`, the step size `(1, 1)`.
     """
 
-    moves = ("decoder",)
+    optimised_parts = ("decoder",)
     leapfrogs = 10
     weight_updates = 5
     samples_per_datapoint = leapfrogs + weight_updates
@@ -46,11 +40,11 @@ class MCEM(Learner):
             x: all training images, `(N, pixels)`, in the same order every time.
 
         Returns:
-            The mean of log p(x, z) over the new chains before the weights move, a scalar, nats per
-            datapoint. Not a bound: the entropy of p(z|x) is missing.
+            The mean of log p(x, z) over the new chains, under the old weights; a scalar, nats per
+            datapoint. It is no bound: the entropy of p(z|x) is missing.
 
         Raises:
-            ValueError: if `x` has another number of images than there are chains.
+            ValueError: if there are not as many images as chains.
         """
         if not self.memory:  # the chains start from the prior
             chains = normal(self.noise, len(x), self.model.nz)
@@ -65,7 +59,7 @@ class MCEM(Learner):
         moved, acceptance = transition(joint, start, step_size, self.leapfrogs, self.noise)
         self.memory = {"chains": moved.z, "step": adapted(step_size, acceptance)}
 
-        # M-step: the decoder climbs log p(x, z), that is log p(x|z), with these z held.
+        # M-step: the decoder climbs log p(x|z); z, and so log p(z), is fixed.
         for _ in range(self.weight_updates):
             self.climb(joint, moved.z)
         return moved.log_prob.mean()

@@ -13,20 +13,16 @@ from aevb.model.randomness import normal
 class WakeSleep(Learner):
     """Decoder and encoder climb two different objectives, in turn.
 
-    Only real datapoints are counted as training samples, as in the paper's figures. Runs with one
-    hidden layer use `backprop.BackpropWakeSleep`, which computes the same step with hand-written
-    gradients. Change both together.
+    Only real datapoints count as training samples, as in the paper's figures. With one hidden
+    layer, `backprop.BackpropWakeSleep` computes the same step faster. Change both
+    together.
 
-    Args:
-        model: encoder and decoder.
-        optimisation: how gradients move the encoder in the sleep phase and, with accumulators of
-            its own, the decoder in the wake phase.
-        noise: the generator of wake samples and dreams.
-        sleep_first: sleep before the wake phase of every step, instead of after it.
-        clip_dreams: dreams of Gaussian pixels are moved into [0, 1], where real pixels lie.
+    Args as for `Learner`, and:
+        sleep_first: sleep before waking in every step, instead of after it.
+        clip_dreams: clip Gaussian dreams to [0, 1], where real pixels lie.
     """
 
-    moves = ("encoder", "decoder")
+    optimised_parts = ("encoder", "decoder")
     options = ("sleep_first", "clip_dreams")
 
     def __init__(

@@ -1,4 +1,1 @@
-"""Densities, networks and the bound of the paper, and the linear-Gaussian model with known answers.
-
-Knows no learning rule.
-"""
+"""Densities, networks and the bound, and the linear-Gaussian model. Knows no learning rule."""

@@ -1,7 +1,7 @@
 """The variational lower bound: the KL of Appendix B and the SGVB estimators of section 2.3.
 
-Pure functions of tensors. Bounds are in nats per datapoint, higher is better. Where several samples
-of z are drawn per datapoint (L > 1), their axis comes first.
+Bounds are `(...)`, in nats per datapoint, higher is better. Log densities are `(L, ...)`, at L
+samples of z from q(z|x) for each datapoint.
 """
 
 import math
@@ -25,28 +25,14 @@ def kl_to_standard_normal(q: DiagonalGaussian) -> Tensor:
 
 
 def estimator_a(log_px_given_z: Tensor, log_pz: Tensor, log_qz_given_x: Tensor) -> Tensor:
-    """SGVB estimator A: mean over L samples of log p(x, z) − log q(z|x) (equation 6).
-
-    Args:
-        log_px_given_z: `(L, ...)`, for z drawn from q(z|x).
-        log_pz: `(L, ...)`.
-        log_qz_given_x: `(L, ...)`.
-
-    Returns:
-        `(...)`, an unbiased estimate of the bound.
-    """
+    """SGVB estimator A: the mean over L of log p(x, z) − log q(z|x), unbiased (equation 6)."""
     return (log_px_given_z + log_pz - log_qz_given_x).mean(0)
 
 
 def estimator_b(log_px_given_z: Tensor, kl: Tensor) -> Tensor:
-    """SGVB estimator B: −KL in closed form plus the mean over L of log p(x|z) (equation 7).
+    """SGVB estimator B: the mean over L of log p(x|z), minus KL(q(z|x) ‖ p(z)) (equation 7).
 
-    Args:
-        log_px_given_z: `(L, ...)`, for z drawn from q(z|x).
-        kl: `(...)`, KL(q(z|x) ‖ p(z)).
-
-    Returns:
-        `(...)`, an unbiased estimate of the bound, typically of less variance than estimator A.
+    Unbiased, and usually with less variance than estimator A. `kl` is `(...)`.
     """
     return log_px_given_z.mean(0) - kl
 
@@ -54,15 +40,7 @@ def estimator_b(log_px_given_z: Tensor, kl: Tensor) -> Tensor:
 def importance_weighted(log_px_given_z: Tensor, log_pz: Tensor, log_qz_given_x: Tensor) -> Tensor:
     """Importance-weighted bound: log of the mean over L of p(x, z) / q(z|x) (Burda et al. 2015).
 
-    With L = 1 it is estimator A; as L grows its mean rises to log p(x).
-
-    Args:
-        log_px_given_z: `(L, ...)`, for z drawn from q(z|x).
-        log_pz: `(L, ...)`.
-        log_qz_given_x: `(L, ...)`.
-
-    Returns:
-        `(...)`, nats per datapoint.
+    With L = 1 it is estimator A. As L grows, its mean rises to log p(x).
     """
     log_weights = log_px_given_z + log_pz - log_qz_given_x
     return torch.logsumexp(log_weights, 0) - math.log(log_weights.shape[0])

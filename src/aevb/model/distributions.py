@@ -1,7 +1,7 @@
 """The densities of the paper: standard normal prior, diagonal Gaussian, Bernoulli pixels.
 
-Every log density is summed over the last axis (pixels or latent dimensions) and is in nats per
-datapoint. Sampling takes the noise, or the generator to draw it from, as an argument.
+Log densities are summed over the last axis, and in nats per datapoint. Sampling takes the noise,
+or the generator to draw it from, as an argument.
 """
 
 import math
@@ -17,14 +17,7 @@ LOG_2PI = math.log(2 * math.pi)
 
 
 def standard_normal_log_prob(z: Tensor) -> Tensor:
-    """Log density of the prior p(z) = N(0, I).
-
-    Args:
-        z: latent variables, `(..., nz)`.
-
-    Returns:
-        `(...)`, nats per datapoint.
-    """
+    """Log density of the prior p(z) = N(0, I) at z `(..., nz)`; returns `(...)`."""
     return -0.5 * (LOG_2PI + z.square()).sum(-1)
 
 
@@ -33,11 +26,11 @@ class Likelihood(Protocol):
 
     @property
     def mean(self) -> Tensor:
-        """`(..., pixels)`, what pictures show."""
+        """Mean image, `(..., pixels)`."""
         ...
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log density of `x`, `(..., pixels)`; returns `(...)`, nats per datapoint."""
+        """Log density of x `(..., pixels)`; returns `(...)`."""
         ...
 
     def draw(self, noise: Generator) -> Tensor:
@@ -55,7 +48,7 @@ class DiagonalGaussian(NamedTuple):
     log_variance: Tensor
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log density of `x`, `(..., dimensions)`; returns `(...)`, nats per datapoint."""
+        """Log density of x `(..., dimensions)`; returns `(...)`."""
         squared = (x - self.mean).square() * torch.exp(-self.log_variance)
         return -0.5 * (LOG_2PI + self.log_variance + squared).sum(-1)
 
@@ -81,14 +74,8 @@ class Bernoulli(NamedTuple):
     def log_prob(self, x: Tensor) -> Tensor:
         """Sum over pixels of x log y + (1 - x) log(1 - y), for y = sigmoid(logits).
 
-        Grey pixels in [0, 1] are taken as they are (soft targets), as the paper's code took them.
-        Written in the logits, x·l − softplus(l), which does not overflow.
-
-        Args:
-            x: pixels, `(..., pixels)`.
-
-        Returns:
-            `(...)`, nats per datapoint.
+        Grey pixels in [0, 1] are soft targets, as in the paper's code. Written in the logits,
+        x·l − softplus(l), it does not overflow.
         """
         return (x * self.logits - F.softplus(self.logits)).sum(-1)
 

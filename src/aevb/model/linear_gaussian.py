@@ -2,14 +2,14 @@
 
     p(z) = N(0, I),    p(x|z) = N(W z + b, s² I)
 
-Here everything that a variational auto-encoder has to estimate has a closed form (Tipping & Bishop
-1999, "Probabilistic principal component analysis"), so here every estimator can be checked. The
-identity to look at is the paper's equation 1, datapoint by datapoint and without any sampling:
+All that a variational auto-encoder estimates has a closed form here (Tipping & Bishop 1999,
+"Probabilistic principal component analysis"). So every estimator can be checked, and the paper's
+equation 1 holds without any sampling:
 
     marginal_loglik(x)  =  lower_bound(x, q)  +  gap(x, q)
 
-All answers are in double precision and in nats per datapoint, and are differentiable in the
-parameters of the model and of q.
+Datapoints x are `(..., pixels)`, q(z|x) is over `(..., nz)`, and answers are `(...)`, in nats per
+datapoint and double precision. They are differentiable in the parameters of the model and of q.
 """
 
 from dataclasses import dataclass
@@ -70,27 +70,13 @@ class LinearGaussian:
         return z @ self.weight.T + self.bias + self.variance.sqrt() * noise
 
     def marginal_loglik(self, x: Tensor) -> Tensor:
-        """Log p(x), the density of N(b, W Wᵀ + s² I).
-
-        Args:
-            x: datapoints, `(..., pixels)`.
-
-        Returns:
-            `(...)`, nats per datapoint.
-        """
+        """Log p(x), the density of N(b, W Wᵀ + s² I)."""
         marginal = MultivariateNormal(self.bias, self.covariance)
         log_px: Tensor = marginal.log_prob(x.double())  # type: ignore[no-untyped-call]
         return log_px
 
     def posterior(self, x: Tensor) -> MultivariateNormal:
-        """p(z|x): its mean is linear in x, its covariance does not depend on x.
-
-        Args:
-            x: datapoints, `(..., pixels)`.
-
-        Returns:
-            A distribution over z of batch shape `(...)`.
-        """
+        """p(z|x): its mean is linear in x, its covariance does not depend on x."""
         precision = self.posterior_precision
         projection = torch.linalg.solve(precision, self.weight.T / self.variance)
         mean = (x.double() - self.bias) @ projection.T
@@ -100,30 +86,16 @@ class LinearGaussian:
         """The diagonal Gaussian q with the highest bound: the best that an encoder can do.
 
         Its mean is the posterior's. Its variances are the reciprocals of the diagonal of the
-        posterior's precision, so it *is* the posterior where the columns of W are orthogonal (for
-        nz = 1 always); elsewhere a gap remains that no encoder with a diagonal q closes.
-
-        Args:
-            x: datapoints, `(..., pixels)`.
-
-        Returns:
-            q(z|x) over `(..., nz)`.
+        posterior's precision. If the columns of W are orthogonal, it is the posterior. Else a gap
+        remains that no diagonal q closes.
         """
         mean = self.posterior(x).mean
         return DiagonalGaussian(mean, -self.posterior_precision.diagonal().log().expand_as(mean))
 
     def lower_bound(self, x: Tensor, q: DiagonalGaussian) -> Tensor:
-        """Exact variational bound E_q[log p(x|z)] − KL(q ‖ p(z)) (equation 3 of the paper).
-
-        Args:
-            x: datapoints, `(..., pixels)`.
-            q: q(z|x) over `(..., nz)`; an encoder that is linear in x is one case.
-
-        Returns:
-            `(...)`, nats per datapoint; never above `marginal_loglik(x)`.
-        """
+        """Exact bound E_q[log p(x|z)] − KL(q ‖ p(z)) (equation 3 of the paper)."""
         q = DiagonalGaussian(q.mean.double(), q.log_variance.double())
-        # Under q the error x − W z − b has this mean and, along W's columns, q's own variance.
+        # The error x − W z − b: its mean under q, and what the variance of q adds to its square.
         error = (x.double() - self.bias) - q.mean @ self.weight.T
         spread = torch.exp(q.log_variance) @ self.weight.square().sum(0)
         expected_squares = error.square().sum(-1) + spread
@@ -134,14 +106,7 @@ class LinearGaussian:
     def gap(self, x: Tensor, q: DiagonalGaussian) -> Tensor:
         """What the bound loses: KL(q(z|x) ‖ p(z|x)) (equation 1 of the paper).
 
-        Computed from the posterior and q alone, not as a difference of the two other answers.
-
-        Args:
-            x: datapoints, `(..., pixels)`.
-            q: q(z|x) over `(..., nz)`.
-
-        Returns:
-            `(...)`, nats per datapoint, never negative.
+        It is not computed as the difference of the other two answers.
         """
         scale = torch.exp(0.5 * q.log_variance.double())
         q_of_z = MultivariateNormal(q.mean.double(), scale_tril=torch.diag_embed(scale))
@@ -156,19 +121,12 @@ def maximum_likelihood(x: Tensor, nz: int) -> LinearGaussian:
 
         b = mean of x,    s² = mean of the other λ,    W = U (Λ − s² I)^½
 
-    W is determined up to a rotation of z. The one returned has orthogonal columns, in order of
-    falling length; there the posterior is a diagonal Gaussian.
-
-    Args:
-        x: datapoints, `(n, pixels)`.
-        nz: latent dimensions, below the number of pixels.
-
-    Returns:
-        The model; its mean log likelihood of `x` is the highest of all with this nz.
+    W is determined up to a rotation of z. The one returned has orthogonal columns, the longest
+    first. So the posterior is a diagonal Gaussian.
 
     Raises:
-        ValueError: if nz is not from 1 to pixels − 1, or if the data lie in an nz-dimensional
-            plane: their likelihood has no maximum.
+        ValueError: if nz is not from 1 to pixels − 1; if the data lie in an nz-dimensional plane,
+            so that the likelihood has no maximum.
     """
     n, pixels = x.shape
     if not 1 <= nz < pixels:

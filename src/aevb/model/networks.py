@@ -1,22 +1,28 @@
 """Encoder and decoders of Appendix C, and their initialisation. Knows no learning rule."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
+from aevb.errors import ConfigurationError
 from aevb.model.distributions import Bernoulli, DiagonalGaussian, Likelihood
 from aevb.model.products import affine
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of a model: the same hidden layer in encoder and decoder (section 5).
+    """Sizes of a model: the same hidden layers in encoder and decoder (section 5).
 
-    `log_variance_factor` multiplies the weights of the encoder's log-variance head. A small one
-    slows that head down under Adagrad, whose steps do not depend on the scale of a gradient.
-    The paper has one hidden layer; `hidden_layers` of the same width take its place. `likelihood`
-    is a name in `DECODERS`.
+    Attributes:
+        n_pixels: of an image.
+        n_hidden: units of a hidden layer.
+        nz: latent dimensions.
+        likelihood: a name in `DECODERS`.
+        log_variance_factor: fixed factor on the weights of the encoder's log-variance head. Under
+            Adagrad, whose steps ignore the scale of a gradient, a small one slows that head down.
+        hidden_layers: the paper has one.
     """
 
     n_pixels: int
@@ -30,7 +36,7 @@ class Architecture:
 class Affine(nn.Module):
     """y = factor · x W + b; the factor is fixed, W and b start at zero.
 
-    A layer at the pixels takes its products in the precision of `products`, the others in float32.
+    Matrix products are in the precision of `products` in a layer `at_pixels`, else in float32.
     """
 
     def __init__(
@@ -48,7 +54,7 @@ class Affine(nn.Module):
 
 
 class TanhLayers(nn.ModuleList):
-    """Tanh layers of one width, behind the first; none in the paper."""
+    """Tanh layers after the first; none in the paper."""
 
     def __init__(self, n_hidden: int, layers: int) -> None:
         super().__init__(Affine(n_hidden, n_hidden) for _ in range(layers))
@@ -77,7 +83,14 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """p(x|z): any network of these sizes that maps `(..., nz)` to a `Likelihood` of images."""
+    """p(x|z): any network that maps `(..., nz)` to a `Likelihood` of images.
+
+    Attributes:
+        outputs: the layers that give the parameters of p(x|z), whose biases
+            `init_decoder_output_bias_std` is for.
+    """
+
+    outputs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, sizes: Architecture) -> None:
         super().__init__()
@@ -90,6 +103,8 @@ class Decoder(nn.Module):
 
 class BernoulliDecoder(Decoder):
     """p(x|z) for MNIST: z → tanh layer → logits of Bernoulli pixels (Appendix C.1)."""
+
+    outputs = ("logits",)
 
     def __init__(self, sizes: Architecture) -> None:
         super().__init__(sizes)
@@ -104,6 +119,8 @@ class BernoulliDecoder(Decoder):
 
 class GaussianDecoder(Decoder):
     """p(x|z) for Frey Face: mean in (0, 1) through a sigmoid, log variance (Appendix C.2)."""
+
+    outputs = ("mean", "log_variance")
 
     def __init__(self, sizes: Architecture) -> None:
         super().__init__(sizes)
@@ -122,7 +139,7 @@ DECODERS: dict[str, type[Decoder]] = {"bernoulli": BernoulliDecoder, "gaussian":
 
 
 class Model(nn.Module):
-    """Encoder and decoder, all parameters zero until drawn or loaded."""
+    """Encoder and decoder; all parameters are zero until drawn or loaded."""
 
     def __init__(self, sizes: Architecture) -> None:
         super().__init__()
@@ -145,17 +162,27 @@ class Initialisation:
 
 @torch.no_grad()
 def initialised(sizes: Architecture, initialisation: Initialisation, generator: Generator) -> Model:
-    """A model before its first update."""
+    """A model before its first update.
+
+    Raises:
+        ConfigurationError: if there is a standard deviation for the biases of the decoder's
+            outputs, and the decoder does not name them.
+    """
+    model = Model(sizes)
+    outputs = model.decoder.outputs
+    if initialisation.decoder_output_bias_std and not outputs:
+        raise ConfigurationError(
+            f"init_decoder_output_bias_std is {initialisation.decoder_output_bias_std}, and "
+            f"{type(model.decoder).__name__} does not name its output layers: expected "
+            "`outputs = (...)` in that class, or --set init_decoder_output_bias_std=0"
+        )
     special = {
         "encoder.log_variance.weight": initialisation.encoder_log_variance_std,
         "encoder.log_variance.bias": initialisation.encoder_log_variance_std,
-        "decoder.logits.bias": initialisation.decoder_output_bias_std,
-        "decoder.mean.bias": initialisation.decoder_output_bias_std,
-        "decoder.log_variance.bias": initialisation.decoder_output_bias_std,
+        **{f"decoder.{name}.bias": initialisation.decoder_output_bias_std for name in outputs},
     }
-    model = Model(sizes)
     for name, parameter in model.named_parameters():
-        # Drawn even where the standard deviation is zero: all other draws stay what they were.
+        # Drawn even for a standard deviation of zero, so that the other draws do not depend on it.
         drawn = torch.randn(parameter.shape, generator=generator)
         parameter.copy_(drawn * special.get(name, initialisation.std))
     return model

@@ -1,6 +1,6 @@
 """One seed per run, one named generator of random numbers per purpose.
 
-Purposes never share a generator, so evaluating more often cannot change the training path.
+Purposes share no generator, so evaluating more often cannot change the training.
 """
 
 import hashlib

@@ -1,1 +1,1 @@
-"""Curve files and model files, their manifests, and how they are published and cited."""
+"""Curves and models as files, with their manifests; publishing and citing."""

@@ -1,7 +1,7 @@
 """Curve files, ours and the paper's: columns, reading, writing.
 
-A curve is a tidy CSV, one row per log point, and a JSON manifest of the same name beside it. Every
-value is in nats per datapoint, higher is better; results/README.md explains each column.
+A curve is a tidy CSV, one row per log point, and a JSON manifest of the same name. Values are in
+nats per datapoint, higher is better. results/README.md explains each column.
 """
 
 import json
@@ -29,10 +29,10 @@ COLUMNS = {
 }
 PAPER_COLUMN = {"figure2": "lower_bound", "figure3": "marginal_loglik"}
 
-# What to do where published results are missing: the package alone does not hold them.
+# What to do if published results are missing: the package does not hold them.
 CHECKOUT = "run this in a checkout of the project, which has them under results/"
 
-# What every manifest of a curve has; results/README.md explains these fields and the others.
+# Fields that every manifest of a curve has; results/README.md explains all fields.
 FIELDS: dict[str, Any] = {
     "name": str,
     "samples": (int, float),
@@ -66,7 +66,7 @@ class Curve:
 
     @property
     def seed(self) -> int:
-        """Seed of the run, as its name has it."""
+        """Seed of the run, from its name."""
         return int(self.name.rpartition("-seed")[2].partition("-step")[0])
 
     @property
@@ -84,8 +84,8 @@ class Curve:
         """What made the curve.
 
         Raises:
-            FileNotFoundError: if there is none; names the file and the command that makes it.
-            DamagedFileError: if it cannot be read, or belongs to another curve or another length.
+            FileNotFoundError: if there is none, with the command that makes it.
+            DamagedFileError: if it cannot be read, or is of another curve or another length.
         """
         manifest = read_manifest(self.path)
         told = (manifest["configuration"].get("study"), manifest["name"], manifest["samples"])
@@ -117,28 +117,20 @@ class Curve:
         return self.line(column).value_at(samples)
 
     def mean_running(self, start: Numbers, end: Numbers) -> Any:
-        """The mean of `train_running`, the bound of the minibatches, between numbers of samples.
-
-        Returns:
-            In the shape of `start` and `end`; NaN beyond the curve.
-        """
+        """The mean of `train_running` from `start` to `end` samples; NaN beyond the curve."""
         return self.line("train_running").mean(start, end)
 
     def running_train(self, window: float) -> Line:
-        """The train curve as a log with a point every `window` samples has it.
-
-        At each log point of ours the mean minibatch bound of the last `window` samples; the mean
-        since the start where there are fewer.
-        """
+        """The train curve averaged over the last `window` samples, see `Line.averaged`."""
         return self.line("train_running").averaged(window)
 
 
 def read(source: Path) -> Curve:
-    """Read a curve, whose rows were written in the order of `samples`.
+    """Read a curve.
 
     Raises:
-        FileNotFoundError: naming the file and the command that makes it.
-        DamagedFileError: the same, where it cannot be read.
+        FileNotFoundError: if there is none, with the command that makes it.
+        DamagedFileError: if it cannot be read, with the same.
     """
     if not source.exists():
         raise FileNotFoundError(f"no curve at {source}: {remedy('run', source)}")
@@ -157,10 +149,10 @@ def read(source: Path) -> Curve:
 
 
 def verified(source: Path, to_do: str) -> bytes:
-    """The content of a table, held to the SHA-256 in its manifest where there is one.
+    """The content of a table, verified by the SHA-256 in its manifest, if there is one.
 
     Raises:
-        DamagedFileError: if they differ, or the manifest cannot be read; with what to do.
+        DamagedFileError: if it is another, or the manifest cannot be read; with what `to_do`.
     """
     file, digest = source.with_suffix(".json"), None
     if file.exists():
@@ -174,7 +166,7 @@ def verified(source: Path, to_do: str) -> bytes:
 
 
 def find(study: str, name: str, results: Path | None = None) -> Curve | None:
-    """The curve of a run, if there is one; published, or below `results`."""
+    """The curve of a run below `results`, by default the published one; None if there is none."""
     file = paths.curve(results or paths.published(), study, name)
     return read(file) if file.exists() else None
 
@@ -189,13 +181,7 @@ def published(study: str, name: str) -> Curve:
 
 
 def seeds(study: str, name: str, results: Path | None = None) -> list[Curve]:
-    """The curves of a run with every seed that is there, in their order.
-
-    Args:
-        study: folder of the curves.
-        name: of the run with any seed.
-        results: `paths.published()`, which is the default, or `paths.local()`.
-    """
+    """The curves of a run, whose name may have any seed, with every seed and in their order."""
     stem = name.rpartition("-seed")[0] + "-seed"
     files = paths.curves(results or paths.published(), study).glob(f"{stem}*.csv")
     found = [read(file) for file in files if file.stem.removeprefix(stem).isdecimal()]
@@ -212,8 +198,8 @@ def read_manifest(source: Path) -> dict[str, Any]:
     """Read the manifest beside the curve file `source`.
 
     Raises:
-        FileNotFoundError: naming the file and the command that makes it.
-        DamagedFileError: the same, where it cannot be read.
+        FileNotFoundError: if there is none, with the command that makes the curve.
+        DamagedFileError: if it cannot be read, with the same.
     """
     file = source.with_suffix(".json")
     if not file.exists():
@@ -228,7 +214,7 @@ def read_manifest(source: Path) -> dict[str, Any]:
 
 
 def as_text(rows: Sequence[dict[str, float]]) -> str:
-    """The content of a curve's file."""
+    """The content of a curve file."""
     text: str = pd.DataFrame(rows).to_csv(index=False, float_format="%.7g", lineterminator="\n")
     return text
 
@@ -249,7 +235,7 @@ def write_manifest(target: Path, manifest: dict[str, Any]) -> None:
 
 
 def remedy(verb: str, source: Path) -> str:
-    """What to do where `source` is missing: a published file, or one that `aevb <verb>` makes."""
+    """What to do if `source` is missing; `aevb <verb>` makes it, if it is not published."""
     if not source.is_relative_to(paths.local()):
         return f"{CHECKOUT}; there `git checkout` restores them"
     command = f"aevb {verb} {source.stem} --study {source.parent.name}"
@@ -257,17 +243,17 @@ def remedy(verb: str, source: Path) -> str:
 
 
 def other_settings(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """How a configuration differs from another, in words; empty if it does not."""
+    """How two configurations differ, in words; empty if they do not."""
     pairs = {key: (ours.get(key), theirs.get(key)) for key in {**ours, **theirs}}
     return ", ".join(f"{key} is {a}, not {b}" for key, (a, b) in pairs.items() if a != b)
 
 
 def paper_figure(name: str) -> pd.DataFrame:
-    """`figure2` or `figure3` of the paper as numbers; results/paper/README.md has the columns.
+    """The numbers of `figure2` or `figure3` of the paper; results/paper/README.md has the columns.
 
     Raises:
         FileNotFoundError: outside a checkout of the project.
-        DamagedFileError: if it is not the file that SHA256SUMS beside it names.
+        DamagedFileError: if the file is not the one in SHA256SUMS.
     """
     source = paths.paper() / f"{name}.csv"
     if not source.exists():
@@ -277,7 +263,7 @@ def paper_figure(name: str) -> pd.DataFrame:
 
 @cache
 def _read_constant(source: Path) -> pd.DataFrame:
-    """Read a file that never changes and is asked for hundreds of times."""
+    """Read a file that never changes, once."""
     content = source.read_bytes()
     line = f"{sha256(content).hexdigest()}  {source.name}"
     sums = source.with_name("SHA256SUMS")
@@ -288,12 +274,12 @@ def _read_constant(source: Path) -> pd.DataFrame:
 
 # ------------------------------------ the first edition; delete this with the last of its curves
 
-# What tells a manifest of the first edition, whose runs chose their step sizes themselves.
+# A field of first-edition manifests alone: each run chose its own step size.
 FIRST_EDITION = "step_size_selection"
 
 
 def configuration(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration in a manifest; of the first edition, in today's settings."""
+    """The configuration in a manifest, in today's settings."""
     if FIRST_EDITION not in manifest:
         return dict(manifest["configuration"])
     later = {"hidden_layers": 1, "pixels": "grey", "sleep_first": False, "clip_dreams": False}

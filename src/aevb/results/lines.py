@@ -14,12 +14,12 @@ Numbers = float | npt.NDArray[Any]
 class Line:
     """Values in nats per datapoint against training samples.
 
-    Between two points a line is straight in log10(samples).
+    Between two points the line is linear in log10(samples).
 
     Attributes:
         samples: `(points,)`, rising.
         values: `(points,)`.
-        visible: between which samples the line lies within the paper's printed axes.
+        visible: the samples between which the line is within the paper's printed axes.
     """
 
     samples: npt.NDArray[Any]
@@ -35,9 +35,9 @@ class Line:
         """The value at `samples`; NaN outside the line.
 
         Args:
-            samples: where.
-            leap: NaN where the line goes by more than this many nats from one point to the next,
-                and these are further apart than by a factor of 3 in samples.
+            samples: where to read the line.
+            leap: NaN between two points that are more than so many nats and more than a factor of
+                3 in samples apart.
         """
         x, y = self.samples, self.values
         if not len(x):
@@ -50,7 +50,7 @@ class Line:
         return float(np.interp(np.log10(samples), np.log10(x), y, left=math.nan, right=math.nan))
 
     def first_reaching(self, level: float) -> float:
-        """Samples at which the line first has a value of `level` or more; NaN if never."""
+        """Samples at which the line first reaches `level`; NaN if never."""
         x, y = np.log10(self.samples), self.values
         above = y >= level
         if not above.any():
@@ -61,12 +61,14 @@ class Line:
         return float(10 ** np.interp(level, y[k - 1 : k + 1], x[k - 1 : k + 1]))
 
     def mean(self, start: Numbers, end: Numbers) -> Any:
-        """The mean between two numbers of samples, where a value is the mean since the one before.
+        """The mean from `start` to `end` samples, of a line whose values are running means.
+
+        A value is the mean since the point before.
 
         Returns:
             In the shape of `start` and `end`; NaN beyond the line.
         """
-        # The sum of the means is linear in samples within each.
+        # Within an interval the sum is linear in samples.
         ends = np.concatenate([[0.0], self.samples])
         sums = np.concatenate([[0.0], np.cumsum(np.diff(ends) * self.values)])
         with np.errstate(invalid="ignore"):
@@ -74,19 +76,18 @@ class Line:
         return total / (np.asarray(end) - start)
 
     def averaged(self, window: float) -> "Line":
-        """The line as a log with a point every `window` samples has it.
+        """The running means over the last `window` samples, or over all if there are fewer.
 
-        At each point the mean (`mean`) of the last `window` samples, or of all where there are
-        fewer.
+        A log with a point every `window` samples has these values.
         """
         start = np.maximum(self.samples - window, 0)
         return Line(self.samples, self.mean(start, self.samples), self.visible)
 
     def interval(self) -> float:
-        """Samples between two points of the log that the line is drawn from.
+        """Samples between two points of the log behind a figure's line.
 
-        A figure leaves points out. So this is the median distance of those that are neighbours in
-        the log: less than 1.5 times the smallest apart.
+        A figure leaves points of the log out. So this is the median over the gaps below 1.5 times
+        the smallest.
         """
         gaps = np.diff(self.samples)
         return float(np.median(gaps[gaps < 1.5 * gaps.min()]))

@@ -1,7 +1,6 @@
-"""Trained models small enough to ship: half precision, one safetensors file each.
+"""Trained models in half precision, one safetensors file each.
 
-The header holds the run's manifest, so a model says what made it as a curve does; and a digest of
-this and of all numbers, which is verified wherever one is read.
+The header holds the run's manifest, and a digest of manifest and numbers.
 """
 
 import hashlib
@@ -23,7 +22,7 @@ from aevb.results import curves
 
 
 def stored(name: str, *, local: bool = True) -> Path | None:
-    """The file of a model of Figure 2: the published one or, where there is none, the local one."""
+    """The file of a model of Figure 2: the published one, else the local one, else None."""
     roots = [paths.published(), *([paths.local()] if local else [])]
     files = (paths.model(root, "figure2", name) for root in roots)
     return next((file for file in files if file.exists()), None)
@@ -42,8 +41,8 @@ def manifest(source: Path) -> dict[str, Any]:
     """The manifest in a model's header.
 
     Raises:
-        FileNotFoundError: naming the file and what gives it.
-        DamagedFileError: the same, where it cannot be read.
+        FileNotFoundError: if there is no model, with what makes it.
+        DamagedFileError: if it cannot be read, with the same.
     """
     with _opened(source) as (_, found):
         return found
@@ -53,8 +52,8 @@ def read(source: Path) -> tuple[Model, dict[str, Any]]:
     """Read a model, in single precision, and its manifest.
 
     Raises:
-        FileNotFoundError: naming the file and what gives it.
-        DamagedFileError: the same, where it cannot be read.
+        FileNotFoundError: if there is no model, with what makes it.
+        DamagedFileError: if it cannot be read, with the same.
     """
     with _opened(source) as (parameters, made_by):
         settings = curves.configuration(made_by)
@@ -83,7 +82,7 @@ def read(source: Path) -> tuple[Model, dict[str, Any]]:
 
 @contextmanager
 def _opened(source: Path) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
-    """The tensors of a model's file, and its manifest, both verified."""
+    """The tensors of a model file and its manifest, verified."""
     remedy = curves.remedy("export", source)
     if not source.exists():
         raise FileNotFoundError(f"no model at {source}: {remedy}")

@@ -1,4 +1,4 @@
-"""What made a file: versions, hardware, commit."""
+"""What made a result: versions, hardware, commit."""
 
 import hashlib
 import json
@@ -22,14 +22,14 @@ def digest(configuration: Any) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that numbers depend on."""
+    """Versions of Python and of the packages that results depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
-    """The processor that computed, its vector instructions, its matrix products and threads.
+    """The processor, its vector instructions, the kernel of matrix products, and threads.
 
-    A virtual processor's name may say little, and with other instructions sums round otherwise.
+    Other vector instructions round sums differently, and a virtual processor's name may not tell.
     """
     threads = {"threads": torch.get_num_threads()}
     if device.type == "cuda":
@@ -45,7 +45,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
 
 
 def _processor(field: str) -> str:
-    """What Linux says of the first processor; empty elsewhere."""
+    """A field of /proc/cpuinfo; empty if there is none."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
@@ -56,14 +56,14 @@ def _processor(field: str) -> str:
 
 
 def maker(device: torch.device) -> dict[str, Any]:
-    """What computes now: hardware, versions and commit, as manifests have them."""
+    """Hardware, versions and commit of this process, as manifests have them."""
     return {"hardware": hardware(device), "versions": versions(), "commit": commit()}
 
 
 def commit() -> str | None:
-    """The commit of this source, with `-dirty` if the library differs from it.
+    """The commit of the library's source, with `-dirty` if it was changed since.
 
-    None where git does not track it: outside a checkout, and installed below another project.
+    None if git does not track it: outside a checkout, or installed below another project.
     """
     source = Path(__file__).parent.parent  # the library
 

@@ -11,8 +11,7 @@ from aevb.files import atomic
 from aevb.results import curves, models
 from aevb.results.curves import Curve
 
-# The study and hash under which a curve of another study was first published; a longer curve of
-# that name keeps it, since it may have been cited.
+# The study and hash under which a curve was first published, and may have been cited.
 FIRST = "first_published_as"
 
 
@@ -21,22 +20,21 @@ def publish(
 ) -> list[Path]:
     """Copy local curves of studies to the published ones, with manifest and model.
 
-    A curve that ends before the published one of its name is left, and so is a model that does
-    not belong to the end of its curve. Everything is read before anything is copied.
+    Two things are left out: a curve that is shorter than the published one, and a model that is
+    not of the end of its curve. Everything is read before anything is copied.
 
     Args:
         studies: folders of curves.
-        report: called with a line for every curve and model that is left.
+        report: called with a line for every curve and model that is left out.
 
     Returns:
         The published curves that were written.
 
     Raises:
-        FileNotFoundError: if there is no local curve of a study, or one without its manifest.
-        DamagedFileError: if a curve, a manifest or a model cannot be read, or a curve has another
-            name, study or end than its manifest says.
-        ConfigurationError: if a curve would take the place of a published one with other settings,
-            from other data, or with columns that it lacks; if an older version made it.
+        FileNotFoundError: if a study has no local curve, or a curve has no manifest.
+        DamagedFileError: if a file cannot be read, or a manifest is of another curve.
+        ConfigurationError: if the published curve has other settings, other data, or columns that
+            the new one lacks; if the new one is of an older version of the library.
     """
     ready: list[tuple[Path, dict[str, Any], dict[Path, Path]]] = []
     for study in studies:

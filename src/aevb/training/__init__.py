@@ -1,1 +1,1 @@
-"""From a configuration to a curve: the runs of the paper, the loop, evaluation, checkpoints."""
+"""From a configuration to a curve: the paper's runs, the loop, evaluation, checkpoints."""

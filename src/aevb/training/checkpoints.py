@@ -1,4 +1,4 @@
-"""A run's checkpoint on this machine, and the curve that was written beside it."""
+"""The checkpoint of a run on this machine, and the local curve that belongs to it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -21,10 +21,10 @@ from aevb.training.run import Run
 
 @contextmanager
 def locked(run: Run) -> Iterator[None]:
-    """Hold the run's lock: two processes would write over each other's checkpoints.
+    """Hold the run's lock, so that no two processes train it.
 
     Raises:
-        ConfigurationError: if another process trains the run.
+        ConfigurationError: if another process holds it.
     """
     lock = paths.checkpoint(run.study, run.name).with_suffix(".lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def locked(run: Run) -> Iterator[None]:
 
 
 def _sweep(run: Run) -> None:
-    """Remove what a killed process left half-written."""
+    """Remove the half-written files of a killed process."""
     csv = paths.curve(paths.local(), run.study, run.name)
     for target in (paths.checkpoint(run.study, run.name), csv, csv.with_suffix(".json")):
         remove_unfinished(target)
@@ -50,11 +50,11 @@ REMEDY = "delete it; the run then begins again"
 
 
 def reading(run: Run) -> AbstractContextManager[None]:
-    """Around the use of what a run's checkpoint holds: DamagedFileError if it is not all there."""
+    """Turn errors in the use of a checkpoint's content into DamagedFileError."""
     return files.reading(paths.checkpoint(run.study, run.name), REMEDY)
 
 
-# What a checkpoint must have, of these kinds; the training looks into its own part.
+# The fields of a checkpoint; `Training.load` checks the first.
 FIELDS = {
     "training": dict,
     "seconds": float,
@@ -63,7 +63,7 @@ FIELDS = {
     "configuration_sha256": str,
 }
 
-# Raised by one whenever older checkpoints can no longer be read.
+# The version; it rises when older checkpoints can no longer be read.
 FORMAT = 3
 
 
@@ -77,7 +77,7 @@ def save(run: Run, content: dict[str, Any]) -> None:
 
 
 def write(target: Path, content: dict[str, Any]) -> None:
-    """Write PyTorch's file of `content`, and in front of it its SHA-256."""
+    """Write PyTorch's file of `content` behind its SHA-256."""
     buffer = BytesIO()
     torch.save(content, buffer)
     saved = buffer.getvalue()
@@ -86,10 +86,10 @@ def write(target: Path, content: dict[str, Any]) -> None:
 
 
 def read(source: Path) -> dict[str, Any]:
-    """What `write` has written.
+    """The content of a checkpoint.
 
     Raises:
-        DamagedFileError: if a bit of it has changed, or another version wrote it.
+        DamagedFileError: if the file has changed, or another version of the library wrote it.
     """
     with files.reading(source, REMEDY):
         digest, saved = (whole := source.read_bytes())[:32], whole[32:]
@@ -104,10 +104,10 @@ def read(source: Path) -> dict[str, Any]:
 
 
 def load(run: Run, device: torch.device | None = None) -> dict[str, Any] | None:
-    """The checkpoint of a run, to be continued on a device; None if there is none.
+    """The checkpoint of a run, to be continued on `device`; None if there is none.
 
     Raises:
-        ConfigurationError: if it was made with other settings, or on another kind of device.
+        ConfigurationError: if it is of other settings, or of another kind of device.
         DamagedFileError: if it cannot be read.
     """
     source = paths.checkpoint(run.study, run.name)
@@ -137,14 +137,14 @@ def load(run: Run, device: torch.device | None = None) -> dict[str, Any] | None:
 
 
 def length_of_curve(run: Run, checkpoint: dict[str, Any] | None, end: int, dataset: Dataset) -> int:
-    """Length of the existing local curve in samples; a shorter run must not overwrite it.
+    """Length of the local curve in samples; 0 if there is none.
 
-    A curve that has lost its checkpoint is kept until the run has come as far again, through any
-    number of stops.
+    A shorter run must not overwrite it: a curve without a checkpoint stays until the run is as far
+    again. The training will end at `end` samples.
 
     Raises:
-        ConfigurationError: if the run was trained on other data; if the curve has lost its
-            checkpoint and goes beyond `end` or was made with other settings.
+        ConfigurationError: if the run was trained on other data; if the curve has no checkpoint,
+            and goes beyond `end` or is of other settings.
         DamagedFileError: if a curve without a checkpoint, or its manifest, cannot be read.
     """
     file, samples, manifest = paths.curve(paths.local(), run.study, run.name), 0, dict[str, Any]()
@@ -180,13 +180,13 @@ def length_of_curve(run: Run, checkpoint: dict[str, Any] | None, end: int, datas
 
 
 def curve_file(run: Run) -> Path | None:
-    """The run's curve on this machine, if it and its manifest are there."""
+    """The run's local curve, if both it and its manifest exist."""
     file = paths.curve(paths.local(), run.study, run.name)
     return file if file.exists() and file.with_suffix(".json").exists() else None
 
 
 def is_written(run: Run, rows: Sequence[Row]) -> bool:
-    """Whether the curve's files are those of the checkpoint, which is written before them."""
+    """Whether the curve and its manifest hold `rows`; a checkpoint is written before them."""
     if not rows:
         return True
     if (file := curve_file(run)) is None:

@@ -1,6 +1,6 @@
 """What is evaluated at a run's log points: fresh estimates on fixed images.
 
-Each measure returns, by column of the curve, one value per datapoint, in nats.
+A measure returns `(rows,)` for each column of the curve: one value per datapoint, in nats.
 """
 
 import torch
@@ -17,7 +17,10 @@ from aevb.inference.likelihood import (
 from aevb.learners.aevb import lower_bound
 from aevb.model.networks import Model
 from aevb.model.randomness import generator, normal
+from aevb.training.loop import Row, Training
+from aevb.training.run import Run
 
+FIRST_MARGINAL_LOGLIK = 100_000  # samples; the first log point is evaluated too
 EVALUATED_TRAINING_POINTS = 5_000
 EVALUATION_ROWS = 1_000
 
@@ -25,12 +28,11 @@ EVALUATION_ROWS = 1_000
 def lower_bounds(
     model: Model, points: Tensor, dataset: Dataset, noise: Generator
 ) -> dict[str, Tensor]:
-    """Fresh estimates of the bound (estimator B, L = 1), for Figure 2.
+    """Estimates of the bound (estimator B, L = 1), for Figure 2.
 
     Returns:
-        `(rows,)`, nats: of 5,000 training points, all where there are fewer (`train`);
-        of all test points (`test`); and, where the data set has them, of the `validation` points,
-        which the paper's test curves on MNIST seem to be of.
+        `train`, of at most 5,000 training points; `test`; and `validation`, if the data set has
+        it: the paper's test curves on MNIST seem to be of the validation images.
     """
     values = {
         "train": _lower_bounds(model, evaluated(points), noise),
@@ -43,9 +45,9 @@ def lower_bounds(
 
 
 def evaluated(points: Tensor) -> Tensor:
-    """The training points that are evaluated: 5,000 random ones, the same for every run.
+    """The training points to evaluate: 5,000 random ones, the same for every run.
 
-    Not the first ones: MNIST's first 10,000 are 0.5 to 1.5 nats easier than all 50,000.
+    The first ones would not do: MNIST's first 10,000 are 0.5 to 1.5 nats easier than all 50,000.
     """
     if len(points) <= EVALUATED_TRAINING_POINTS:
         return points
@@ -72,12 +74,7 @@ TEST_SUBSETS = {
 def lower_bounds_by_subset(
     model: Model, points: Tensor, dataset: Dataset, noise: Generator
 ) -> dict[str, Tensor]:
-    """As `lower_bounds`, of every set of images that the paper's test curve may be on.
-
-    Returns:
-        `(rows,)`, nats: what `lower_bounds` gives, of the first 1000 test points
-        (`test_first1000`) and of their halves (`test_first5000`, `test_last5000`).
-    """
+    """As `lower_bounds`, and also of `TEST_SUBSETS`, one of which the paper's curve may be of."""
     values = lower_bounds(model, points, dataset, noise)
     return values | {name: values["test"][rows] for name, rows in TEST_SUBSETS.items()}
 
@@ -88,8 +85,8 @@ def marginal_logliks(
     """Marginal log likelihoods of the first 1000 training and test points, for Figure 3.
 
     Returns:
-        `(rows,)`, nats: by the paper's estimator (`train`, `test`) and by importance
-        sampling (`train_accurate`, `test_accurate`).
+        `train` and `test` by the paper's estimator; `train_accurate` and `test_accurate` by
+        importance sampling.
     """
     values = {}
     for split, images in {"train": points, "test": dataset.test.to(points.device)}.items():
@@ -99,3 +96,35 @@ def marginal_logliks(
         values[split] = appendix_d(samples).double()
         values[f"{split}_accurate"] = importance_sampled(joint, samples, noise).double()
     return values
+
+
+MEASURES = {
+    "lower_bound": lower_bounds,
+    "lower_bound_by_subset": lower_bounds_by_subset,
+    "marginal_loglik": marginal_logliks,
+}
+
+
+def evaluate(training: Training, run: Run, dataset: Dataset) -> Row | None:
+    """The columns of the curve at a log point, each with its standard error.
+
+    The noise depends on the seed and the number of samples, not on earlier evaluations. During
+    the warm-up nothing moves, and the estimates of the first log point are repeated.
+
+    Returns:
+        None if the point is left out. Marginal likelihoods, which take seconds, are left out
+        between the first log point and 100,000 samples.
+    """
+    if training.rows:
+        if run.measure == "marginal_loglik" and training.samples < FIRST_MARGINAL_LOGLIK:
+            return None
+        if not any(ascent.moving for ascent in training.learner.ascents.values()):
+            own = ("samples", "train_running")
+            return {key: value for key, value in training.rows[-1].items() if key not in own}
+    noise = generator(run.seed, f"evaluation at {training.samples}", training.points.device)
+    values = MEASURES[run.measure](training.learner.model, training.points, dataset, noise)
+    row: Row = {}
+    for column, per_point in values.items():
+        row[column] = per_point.mean().item()
+        row[f"{column}_se"] = per_point.std().item() / len(per_point) ** 0.5
+    return row

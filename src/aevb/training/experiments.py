@@ -1,4 +1,4 @@
-"""The paper's runs as data: one configuration per curve, its step size, its budget."""
+"""The paper's runs: one configuration for each curve, with its step size and its budget."""
 
 from dataclasses import replace
 from typing import Any
@@ -22,18 +22,17 @@ ALGORITHMS: dict[str, tuple[str, ...]] = {
 }
 # The right-hand edges of the paper's figures: by data set in Figure 2, by n_train in Figure 3.
 PAPER_BUDGET = {"mnist": 2.5e8, "freyface": 1e8, 1000: 6e7, 50_000: 6.8e7}
-# What two cores reach in minutes. In Figure 3 it is the evaluations that take them.
+# What two cores reach in minutes. In Figure 3 the evaluations take most of the time.
 QUICK_BUDGET = {"mnist": 1e6, "freyface": 1e6, 1000: 2e5, 50_000: 1e5}
 BUDGETS = {"quick": QUICK_BUDGET, "paper": PAPER_BUDGET}
 
-# Section 5's candidates for the step size, chosen by "performance on the training set in the first
-# few iterations": here by the highest running bound after ten of the intervals in which
-# the authors' log has points. The choice is made with seed 0 and holds for every seed.
+# Section 5's candidates for the step size, and when to compare them: see `selection`. The choice is
+# made with seed 0 and holds for every seed.
 CANDIDATES = (0.01, 0.02, 0.1)
 LOGGING_INTERVAL = {"mnist": 235_000, "freyface": 465_000}
 SELECTION_INTERVALS = 10
 
-# What `aevb select` chose, from the curves in results/curves/step-size-selection; a test compares.
+# Chosen by `aevb select`, from results/curves/step-size-selection; a test compares.
 STEP_SIZES: dict[tuple[str | int, int, str], float] = {
     ("mnist", 3, "aevb"): 0.1,
     ("mnist", 3, "wake-sleep"): 0.02,
@@ -61,7 +60,7 @@ STEP_SIZES: dict[tuple[str | int, int, str], float] = {
     (50_000, 3, "mcem"): 0.1,
 }
 
-# What the first author's library did for wake-sleep and MCEM, and not for AEVB.
+# In the first author's library for wake-sleep and MCEM, not for AEVB.
 _DECODER_BIAS = {"init_decoder_output_bias_std": 0.01}
 ALGORITHM_SETTINGS: dict[str, dict[str, Any]] = {
     "aevb": {},
@@ -71,7 +70,7 @@ ALGORITHM_SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def _settings(data_or_n_train: str | int, nz: int, algorithm: str) -> dict[str, Any]:
-    """Settings of an algorithm in the paper's runs, with the step size that was selected."""
+    """Settings of an algorithm in the paper's runs, with its step size."""
     settings = dict(ALGORITHM_SETTINGS.get(algorithm, {}))
     if (key := (data_or_n_train, nz, algorithm)) in STEP_SIZES:
         settings["step_size"] = STEP_SIZES[key]
@@ -127,8 +126,8 @@ RUNS = {"figure2": figure2, "figure3": figure3}
 def candidates(run: Run) -> list[Run]:
     """The runs whose curves choose the step size of a run of the paper.
 
-    In Figure 3 AEVB and wake-sleep leave out the estimates of log p(x), which take longer than the
-    training; the choice is by the running bound alone.
+    The running bound alone decides. So AEVB and wake-sleep in Figure 3 leave out the estimates of
+    log p(x), which take longer than the training.
     """
     measure = "lower_bound" if run.learner.trains_encoder else run.measure
     return [
@@ -138,9 +137,9 @@ def candidates(run: Run) -> list[Run]:
 
 
 def selection_samples(run: Run) -> int:
-    """Samples after which the run's candidates are compared.
+    """Samples after which the candidates are compared: ten logging intervals of the authors.
 
-    Monte Carlo EM has no warm-up, and its iterations are long: ten of them.
+    For Monte Carlo EM, whose iterations are long, ten iterations.
     """
     if run.learner.takes_all_points:
         return SELECTION_INTERVALS * run.samples_per_update
@@ -148,17 +147,19 @@ def selection_samples(run: Run) -> int:
 
 
 def budget_samples(run: Run, budget: str | float) -> float:
-    """Samples that `budget` stands for: a number, or the name of one of `BUDGETS`.
+    """The budget in samples; `budget` is a number, or a name in `BUDGETS`.
 
     Raises:
-        ConfigurationError: if it is neither, or is not positive; if the paper has no such run.
+        ConfigurationError: if it is neither, or not positive; or a name, and the paper has no such
+            run.
     """
     if budget in BUDGETS:
         named = BUDGETS[str(budget)]
         if (papers := run.n_train or run.dataset) not in named:
             raise ConfigurationError(
-                f"budget {budget!r}: it stands for samples of the paper's runs, and none of those "
-                f"is of {run.name.partition('-')[0]}; expected a number of samples, such as 1e6"
+                f"budget {budget!r}: the paper has no run with "
+                f"{f'n_train={run.n_train}' if run.n_train else run.dataset}; expected a number of "
+                "samples, such as 1e6"
             )
         return named[papers]
     try:

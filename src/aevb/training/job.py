@@ -1,8 +1,7 @@
-"""A run on this machine: its data, how far it is, and the files that it leaves."""
+"""A run on this machine: its data, its progress and its files."""
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,30 +9,23 @@ import torch
 from aevb import data, paths
 from aevb.data import Dataset
 from aevb.errors import ConfigurationError
-from aevb.learners import backprop
+from aevb.learners.backprop import faster
 from aevb.model.networks import initialised
 from aevb.model.randomness import generator
-from aevb.results import curves, models, provenance
+from aevb.results import curves, provenance
 from aevb.results.curves import Curve
 from aevb.training import checkpoints, evaluation, loop
+from aevb.training.evaluation import evaluate
 from aevb.training.experiments import budget_samples, stopping_point
 from aevb.training.log_points import last_log_point
-from aevb.training.loop import Diverged, Row, State, Training
+from aevb.training.loop import Diverged, Training
 from aevb.training.names import command
 from aevb.training.run import Run
-
-FIRST_MARGINAL_LOGLIK = 100_000
 
 # What to do about a run that diverged.
 SMALLER_STEPS = "try a smaller step size, with --set step_size and a --study of its own"
 
 CPU = torch.device("cpu")
-
-MEASURES = {
-    "lower_bound": evaluation.lower_bounds,
-    "lower_bound_by_subset": evaluation.lower_bounds_by_subset,
-    "marginal_loglik": evaluation.marginal_logliks,
-}
 
 
 def start(
@@ -41,17 +33,21 @@ def start(
 ) -> Training:
     """A run before its first update.
 
-    Without `by_hand` its gradients are autograd's, not those of `backprop`.
+    Args:
+        run: what to train.
+        dataset: as loaded.
+        device: where to compute.
+        by_hand: whether gradients may be those of `learners.backprop`, else autograd's.
 
     Raises:
-        ConfigurationError: if the data set is not the run's.
+        ConfigurationError: if the data set does not fit the run.
     """
     _check_data(run, dataset)
     points = dataset.train[: run.n_train]
     sizes = run.architecture(points.shape[1])
     model = initialised(sizes, run.initialisation, generator(run.seed, "initialisation")).to(device)
     options = {name: getattr(run, name) for name in run.learner.options}
-    kind = backprop.faster(run.learner, model, options) if by_hand else run.learner
+    kind = faster(run.learner, model, options) if by_hand else run.learner
     noise = generator(run.seed, "noise", device)
     return Training(
         kind(model, run.optimisation(len(points)), noise, **options),
@@ -93,32 +89,6 @@ def _check_data(run: Run, dataset: Dataset) -> None:
         )
 
 
-def evaluate(training: Training, run: Run, dataset: Dataset) -> Row | None:
-    """What the run's `measure` asks for at a log point.
-
-    The noise depends on the seed and the number of samples seen, not on earlier evaluations. As
-    long as nothing has moved, through the warm-up, the estimates of the first log point stand.
-
-    Returns:
-        Columns of the curve, see `evaluation`, each with its standard error; None where the point
-        is passed over: marginal likelihoods, which take seconds, between the first log point and
-        100,000 samples.
-    """
-    if training.rows:
-        if run.measure == "marginal_loglik" and training.samples < FIRST_MARGINAL_LOGLIK:
-            return None
-        if not any(ascent.moving for ascent in training.learner.ascents.values()):
-            own = ("samples", "train_running")
-            return {key: value for key, value in training.rows[-1].items() if key not in own}
-    noise = generator(run.seed, f"evaluation at {training.samples}", training.points.device)
-    values = MEASURES[run.measure](training.learner.model, training.points, dataset, noise)
-    row: Row = {}
-    for column, per_point in values.items():
-        row[column] = per_point.mean().item()
-        row[f"{column}_se"] = per_point.std().item() / len(per_point) ** 0.5
-    return row
-
-
 class Job:
     """A run on this machine.
 
@@ -128,18 +98,19 @@ class Job:
         device: where to compute.
 
     Attributes:
-        training: how far the run is; `train` takes up its checkpoint.
-        seconds: how long it took to get there, in all processes.
-        makers: what made it, each from a number of samples on.
+        training: the run under way; `train` continues it from the checkpoint.
+        curve: the file of the curve.
+        makers: what computed the run, each `from` a number of samples on.
+        seconds: time spent, in all processes.
 
     Raises:
-        ConfigurationError: if no command makes the run again, or the data set is not its own.
+        ConfigurationError: if no command makes the run again, or the data set does not fit it.
     """
 
     def __init__(
         self, run: Run, dataset: Dataset | None = None, device: torch.device = CPU
     ) -> None:
-        command(run, 1)  # a curve that no command makes again must not be begun
+        command(run, 1)  # raises if no command makes the run again
         self.run, self.device = run, device
         self.dataset = dataset or data.load(run.dataset, run.split, run.pixels)
         if self.dataset.name != run.dataset:
@@ -149,11 +120,14 @@ class Job:
             )
         self.training = start(run, self.dataset, device)
         self.curve = paths.curve(paths.local(), run.study, run.name)
+        # Noted now: the source may change while the run goes on.
         precision = f"float32, products of {run.products}"
-        # Now: the source may change while the run goes on.
         self._maker = {"precision": precision, **provenance.maker(device)}
         self.makers = [{"from": 0, **self._maker}]
         self.seconds = 0.0
+        self._clock = time.monotonic()  # up to when `seconds` counts
+        self._resumed_at = 0  # samples at which this process took the run up
+        self._curve_ends = 0  # samples of the local curve; a shorter one must not replace it
 
     def train(
         self,
@@ -169,17 +143,17 @@ class Job:
 
         Args:
             budget: samples from the run's beginning, or `quick` or `paper`.
-            report: called every 20,000 samples, or every update if that is more, with the number
-                of samples at which the training ends, and the training.
+            report: called every 20,000 samples, or every update if that is more. It gets the
+                samples at which the training ends, and the training.
             stop_requested: asked as often.
             seconds_between_checkpoints: how often a checkpoint is written between log points.
 
         Raises:
-            ConfigurationError: if another process trains the run; if its checkpoint was made with
-                other settings, of other data or on another kind of device; if a curve that is
-                longer than this budget's, or was made with other settings, has lost its checkpoint.
-            Stopped: when a stop was requested and the checkpoint is written.
-            Diverged: when the run has diverged; its curve up to there is written.
+            ConfigurationError: if another process trains the run; if its checkpoint is of other
+                settings, other data or another kind of device; if its curve has no checkpoint, and
+                is longer than the budget or of other settings.
+            Stopped: if a stop was requested, after a checkpoint.
+            Diverged: if the run has diverged, after its curve up to there is written.
         """
         samples = budget_samples(self.run, budget)
         end = last_log_point(samples, self.run.samples_per_update)
@@ -203,7 +177,7 @@ class Job:
                 ) from None
 
     def _resume(self, end: int) -> None:
-        """Take up the checkpoint, if there is one that a run to `end` samples may go on from."""
+        """Continue from the checkpoint, if there is one, on the way to `end` samples."""
         checkpoint = checkpoints.load(self.run, self.device)
         self._curve_ends = checkpoints.length_of_curve(self.run, checkpoint, end, self.dataset)
         if checkpoint is not None:
@@ -232,7 +206,7 @@ class Job:
             curves.write(self.curve, rows, self._manifest())
 
     def _add_maker(self) -> None:
-        """Note what computes here, where that is not what computed before."""
+        """Note what computes now, if something else computed before."""
         if any(self.makers[-1][key] != value for key, value in self._maker.items()):
             self.makers = [*self.makers, {"from": self._resumed_at, **self._maker}]
 
@@ -258,7 +232,7 @@ class Job:
 def train(
     run: Run, samples: str | float, dataset: Dataset | None = None, *, threads: int = 1
 ) -> Curve:
-    """Train a run and return its curve, which lies under results/local with its manifest.
+    """Train a run and return its curve, which is written under results/local.
 
         >>> run = aevb.figure2_run("mnist", nz=20, algorithm="aevb")
         >>> aevb.train(run, 1e5).table.tail()
@@ -267,7 +241,7 @@ def train(
         run: what to train.
         samples: where to stop, from the run's beginning; a longer run continues a shorter one.
         dataset: as loaded; loaded here if not given.
-        threads: of the processor; two runs side by side are faster than one on two threads.
+        threads: CPU threads. Two runs side by side are faster than one on two threads.
 
     Raises:
         ConfigurationError, Diverged: see `Job`.
@@ -282,45 +256,11 @@ def train(
     return curves.read(job.curve)
 
 
-def export(run: Run) -> Path:
-    """Write the model of a run's checkpoint, in half precision, under results/local/models.
-
-    Returns:
-        The file.
-
-    Raises:
-        FileNotFoundError: if the run has no checkpoint on this machine, or no log point yet.
-        ConfigurationError: if its curve goes further than the checkpoint: then the manifest is of
-            another training than the parameters; or if these are not finite.
-    """
-    checkpoint, curve = checkpoints.load(run), paths.curve(paths.local(), run.study, run.name)
-    if checkpoint is None:
-        stands = curves.read(curve).samples if curve.exists() else 0
-        makes = command(run, max(stands, 100_000))
-        raise FileNotFoundError(f"{run.name} has no checkpoint here; `{makes}` makes it")
-    target = paths.model(paths.local(), run.study, run.name)
-    state: State = checkpoint["training"]  # a run that was stopped is past its last log point
-    manifest = curves.read_manifest(curve)
-    if manifest["samples"] > state["samples"]:
-        makes = command(run, manifest["samples"])
-        raise ConfigurationError(
-            f"{curve} goes to {manifest['samples']:,} samples, and the checkpoint of {run.name} "
-            f"stands at {state['samples']:,}: one was lost. Continue the run first, with `{makes}`"
-        )
-    if not all(values.isfinite().all() for values in state["parameters"].values()):
-        raise ConfigurationError(
-            f"{run.name} in study {run.study} diverged: its parameters are not finite at "
-            f"{state['samples']:,} samples, and nothing can be drawn from them: {SMALLER_STEPS}"
-        )
-    models.write(target, state["parameters"], manifest | {"samples": state["samples"]})
-    return target
-
-
 def needs_training(run: Run, budget: str | float) -> bool:
-    """Whether the run's curve on this machine, if there is one, ends before the budget does."""
+    """Whether the run has no curve on this machine, or one that ends before the budget."""
     end = stopping_point(run, budget)
     if (file := checkpoints.curve_file(run)) is None:
         return True
-    if run.measure == "marginal_loglik" and end < FIRST_MARGINAL_LOGLIK:
+    if run.measure == "marginal_loglik" and end < evaluation.FIRST_MARGINAL_LOGLIK:
         end = run.samples_per_update  # the only log point before that
     return bool(curves.read_manifest(file)["samples"] < end)

@@ -1,4 +1,4 @@
-"""The sample counts at which every curve has a point."""
+"""Log points: the sample counts at which every curve has a row."""
 
 from collections.abc import Iterator
 
@@ -6,10 +6,9 @@ LOG_POINTS_PER_DECADE = 20
 
 
 def log_points(per_update: int) -> Iterator[int]:
-    """Sample counts at which a curve has a point.
+    """The log points of a run, without end; the first is after one update.
 
-    Evenly spaced in log10(samples), 20 a decade, rounded to whole updates, without repeats; the
-    first after one update. Without end.
+    They are evenly spaced in log10(samples), 20 a decade, and rounded to whole updates.
     """
     previous, k = 0, 0
     while True:
@@ -20,5 +19,5 @@ def log_points(per_update: int) -> Iterator[int]:
 
 
 def last_log_point(budget: float, per_update: int) -> int:
-    """The first log point at or beyond `budget` samples: where a run with that budget stops."""
+    """The first log point at or beyond `budget` samples: where a run stops."""
     return next(point for point in log_points(per_update) if point >= budget)

@@ -1,7 +1,7 @@
 """The training loop: minibatches, log points, checkpoints. Knows no algorithm by name.
 
-Training is on-line and has no schedule, so a short run is an exact prefix of a long one with the
-same seed: a budget is only a stopping point.
+Training is on-line and has no schedule, so a budget is only a stopping point: a short run is an
+exact prefix of a long one with the same seed.
 """
 
 import math
@@ -22,7 +22,7 @@ SAMPLES_BETWEEN_REPORTS = 20_000
 Row = dict[str, float]
 State = dict[str, Any]
 
-# A spike at the end of the warm-up may heal until then: see `Training.has_diverged`.
+# A spike at the end of the warm-up has so long to heal, see `Training.has_diverged`.
 SAMPLES_TO_HEAL, WARMUPS_TO_HEAL = 100_000, 10
 FAR_BELOW = 10.0
 
@@ -32,7 +32,7 @@ class Diverged(Exception):
 
 
 class Stopped(Exception):
-    """The user or the machine asked the run to end; what there was to keep has been written."""
+    """A stop was requested; everything is saved."""
 
 
 class Training:
@@ -42,8 +42,8 @@ class Training:
         learner: the algorithm, with the model that it trains.
         points: training images `(N, pixels)`, on the model's device.
         minibatch: M, datapoints per update, drawn uniformly with replacement.
-        order: the generator of minibatches; not used where every update takes all points.
-        products: precision of the factors of large matrix products while training.
+        order: the generator of minibatches; unused if every update takes all points.
+        products: precision of large matrix products in training.
 
     Attributes:
         samples: training samples evaluated so far, as the paper counts them.
@@ -66,7 +66,7 @@ class Training:
 
     @property
     def samples_per_update(self) -> int:
-        """By how much an update moves the run along the paper's axes."""
+        """Samples on the paper's axes for one update."""
         return self.minibatch * self.learner.samples_per_datapoint
 
     @property
@@ -82,8 +82,8 @@ class Training:
 
         From here on the process takes denormal numbers for zeros.
         """
-        # The prior shrinks weights at pixels that are never inked into denormal numbers, on which
-        # a CPU is slow: the optimiser would take 0.9 ms instead of 0.4 ms of a 3.6 ms update.
+        # The prior shrinks the weights of blank pixels to denormal numbers, which are slow: the
+        # optimiser would take 0.9 ms instead of 0.4 ms of a 3.6 ms update.
         torch.set_flush_denormal(True)
         total = torch.zeros((), dtype=torch.float64, device=self.points.device)
         with products_in(self.products):
@@ -96,7 +96,7 @@ class Training:
     def _next_minibatch(self) -> Tensor:
         if self.learner.takes_all_points:
             return self.points
-        # index_select copies rows five times as fast as indexing with a tensor does.
+        # Five times as fast as indexing with a tensor.
         return self.points.index_select(0, indices(self.order, self.minibatch, len(self.points)))
 
     def log(self, evaluation: Row) -> None:
@@ -108,9 +108,8 @@ class Training:
     def has_diverged(self) -> bool:
         """Whether the run has diverged by its latest log point.
 
-        It has where its running bound is not finite. From 100,000 samples and ten times the warm-up
-        on, it also has where its bound is ten times as far below zero as that of the untrained
-        model.
+        Its running bound then is not finite, or ten times as far below zero as that of the
+        untrained model. The latter counts from 100,000 samples and ten times the warm-up on.
         """
         if not self.rows:
             return False
@@ -122,7 +121,7 @@ class Training:
         return not math.isfinite(bound) or (healed and bound < -FAR_BELOW * abs(untrained))
 
     def state(self) -> State:
-        """Everything that the rest of the run depends on, on the CPU."""
+        """Everything that the rest of the run depends on; tensors are on the CPU."""
         return {
             "samples": self.samples,
             "rows": [dict(row) for row in self.rows],
@@ -190,18 +189,17 @@ def train(
     """Train to the first log point at or beyond `budget` samples.
 
     Args:
-        training: where to start from; moved in place.
+        training: where to start from; changed in place.
         budget: samples, from the run's beginning.
-        evaluate: called at every log point; further columns of the curve, or None to pass the point
-            over.
-        report: called every 20,000 samples, or every update if that is more, for progress.
-        checkpoint: called at the end, when a stop is requested, and whenever the last is some time
-            ago.
-        seconds_between_checkpoints: how long that time is.
+        evaluate: called at every log point. Returns further columns of the curve, or None to leave
+            the point out.
+        report: called every 20,000 samples, or every update if that is more.
+        checkpoint: called at the end, at a stop, and at times in between.
+        seconds_between_checkpoints: how often in between.
         stop_requested: asked as often as `report` is called.
 
     Raises:
-        Stopped: after a checkpoint, when a stop was requested.
+        Stopped: after a checkpoint, if a stop was requested.
         Diverged: after a checkpoint, at the first log point where the training has diverged.
     """
     if training.has_diverged():

