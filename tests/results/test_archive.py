@@ -56,7 +56,8 @@ def test_it_is_the_same_bytes_whenever_it_is_made(results: Path) -> None:
 
 def test_every_file_has_its_checksum_in_the_list_and_in_the_metadata(results: Path) -> None:
     inside = contents(archive.write(results))
-    listed = dict(reversed(line.split("  ")) for line in inside["SHA256SUMS"].decode().splitlines())
+    lines = [line.split("  ") for line in inside["SHA256SUMS"].decode().splitlines()]
+    listed = {name: digest for digest, name in lines}
     assert listed == {
         name: sha256(data).hexdigest() for name, data in inside.items() if name != "SHA256SUMS"
     }

@@ -54,7 +54,8 @@ def file(nz: int, seed: int) -> Path:
 def write(nz: int, seed: int, budget: float = BUDGET) -> Path:
     """Train the right code and each mistake that the file lacks, and add them to the file."""
     path = file(nz, seed)
-    for code in [Code, *MISTAKES]:
+    codes: list[type[Code]] = [Code, *MISTAKES]
+    for code in codes:
         table = _trained(path)
         if code.__name__ in set(table.mistake):
             continue

@@ -35,9 +35,13 @@ def diagnoses(nz: int, seed: int, *, terms: bool = False) -> list[Diagnosis]:
     found = []
     for name, curve in runs.read(nz, seed).groupby("mistake", sort=False):
         finite = curve[curve.test.map(math.isfinite)]
-        apart = {"reconstruction": finite.reconstruction, "kl": finite.kl} if terms else {}
         judgement = judge(
-            finite.samples, finite.test, like=f"mnist-nz{nz}-aevb", split="test", **apart
+            finite.samples,
+            finite.test,
+            like=f"mnist-nz{nz}-aevb",
+            split="test",
+            reconstruction=finite.reconstruction if terms else None,
+            kl=finite.kl if terms else None,
         )
         named = [suspect.name for suspect in judgement.suspects]
         found.append(Diagnosis(str(name), judgement.inside, named))
