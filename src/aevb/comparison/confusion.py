@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from aevb.clinic import runs
+from aevb.comparison import signatures
 from aevb.comparison.judge import judge
 
 
@@ -34,14 +35,17 @@ def diagnoses(nz: int, seed: int, *, terms: bool = False) -> list[Diagnosis]:
     """
     found = []
     for name, curve in runs.read(nz, seed).groupby("mistake", sort=False):
-        finite = curve[curve.test.map(math.isfinite)]
+        if not curve.test.map(math.isfinite).all():  # the judge names the causes, and stops
+            diverging = [signature.name for signature in signatures.diverging()]
+            found.append(Diagnosis(str(name), inside=False, named=diverging))
+            continue
         judgement = judge(
-            finite.samples,
-            finite.test,
+            curve.samples,
+            curve.test,
             like=f"mnist-nz{nz}-aevb",
             split="test",
-            reconstruction=finite.reconstruction if terms else None,
-            kl=finite.kl if terms else None,
+            reconstruction=curve.reconstruction if terms else None,
+            kl=curve.kl if terms else None,
         )
         named = [suspect.name for suspect in judgement.suspects]
         found.append(Diagnosis(str(name), judgement.inside, named))

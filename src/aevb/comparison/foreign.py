@@ -18,6 +18,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from aevb.comparison import signatures
 from aevb.comparison.judge import Reference, names, reference
 from aevb.errors import ConfigurationError, DamagedFileError
 
@@ -216,7 +217,8 @@ class _Table:
             if len(bad := np.flatnonzero(~np.isfinite(values))):
                 raise DamagedFileError(
                     f"{self.name}, line {lines[bad[0]]}: {column} is {values[bad[0]]}; delete the "
-                    "row, and where a run diverged those after it too"
+                    "row, and where a run diverged those after it too. "
+                    f"{signatures.causes_of_divergence()}"
                 )
         x, name = numbers[0], wanted[0]
         if x[0] < 0:

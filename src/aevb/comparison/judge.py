@@ -46,8 +46,10 @@ FAR_FROM_START = 10.0  # nats; no seed of ours, nor the paper's, is two away fro
 # A suspect's correction brings the curve inside; or it divides the mean distance by this, and less
 # than the width of the band is left.
 MUCH_NEARER = 10.0
-# Between a curve and a run with a mistake (`signatures.Match.gap`): too far, and too near to tell.
-FAR_GAP, CLOSE_GAP = 0.6, 0.1
+# Between a curve and a run (`signatures.Match.gap`): so near it resembles one with a mistake, on
+# the whole and at every point; so near it may be right, since another step size moves a curve as
+# far; too near to tell two apart.
+NEAR_GAP, WIDEST_GAP, RIGHT_GAP, CLOSE_GAP = 0.4, 0.45, 0.9, 0.1
 MOST_SUSPECTS = 3
 MIN_POINTS = 3  # that speak for a suspect, over at least a factor of four in samples
 TABLE_ROWS = 12
@@ -314,15 +316,17 @@ def judge(
     x, y = _checked(samples, bound)
     points = _compare(ours, x, y)
     found = Judgement(ours.name, ours.split, points, [], _notes(ours, x, y))
-    suspects = list(_missing_kl(ours, x, y, reconstruction, kl))
+    minibatch = minibatch or ours.data[2]
+    suspects = list(_missing_kl(ours, x, y, reconstruction, kl, minibatch))
     if not found.inside and not suspects:
         thin = _thinned(ours, x, y)
-        suspects = list(_suspects(ours, *thin, found.compared, minibatch or ours.data[2]))
-    if not found.inside and not suspects:
+        suspects = list(_suspects(ours, *thin, found.compared, minibatch))
+    usual_minibatch = 0.5 <= minibatch / ours.data[2] <= 2
+    if not found.inside and not suspects and usual_minibatch:
         matches = _matches(ours, x, y, reconstruction, kl)
         suspects = list(_resembling(matches))
         if matches and not suspects:
-            found.notes.extend(_explained(matches[0]))
+            found.notes.extend(_explained(matches))
     if not found.compared:
         most = max(line.end for line in ours.seeds.values())
         raise ConfigurationError(
@@ -347,6 +351,11 @@ def _checked(samples: Any, bound: Any) -> tuple[Array, Array]:
             f"samples have shape {x.shape}, bounds {y.shape}: expected one of each for every point"
         )
     if len(bad := np.flatnonzero(~np.isfinite(x) | ~np.isfinite(y))):
+        if len(bad) == len(x) - bad[0]:
+            raise ConfigurationError(
+                f"from point {bad[0] + 1} on the curve is not finite: training diverged. "
+                f"{signatures.causes_of_divergence()}"
+            )
         raise ConfigurationError(f"point {bad[0] + 1} is not finite: leave such points out")
     if len(bad := np.flatnonzero(np.diff(x) <= 0)):
         raise ConfigurationError(
@@ -469,11 +478,13 @@ def _matches(
 
 
 def _resembling(matches: list[signatures.Match]) -> Iterator[Suspect]:
-    """Mistakes whose runs give such a curve, the nearest first."""
-    if not matches or not matches[0].signature.mistaken or matches[0].gap > FAR_GAP:
+    """Mistakes whose runs give such a curve, the nearest first; none if right code gives it too."""
+    mistaken = [match for match in matches if match.signature.mistaken]
+    right = min((m.gap for m in matches if not m.signature.mistaken), default=math.inf)
+    if not mistaken or right < RIGHT_GAP or mistaken[0].gap > min(NEAR_GAP, right / 2):
         return
-    limit = max(2 * matches[0].gap, matches[0].gap + CLOSE_GAP)
-    near = [m for m in matches if m.signature.mistaken and m.gap <= min(limit, FAR_GAP)]
+    limit = min(NEAR_GAP, max(2 * mistaken[0].gap, mistaken[0].gap + CLOSE_GAP))
+    near = [match for match in mistaken if match.gap <= limit and match.widest <= WIDEST_GAP]
     for match in near[:MOST_SUSPECTS]:
         last = f"{match.samples[-1]:,.0f} samples"
         apart = np.abs(np.arcsinh(match.yours) - np.arcsinh(match.theirs))
@@ -491,17 +502,23 @@ def _resembling(matches: list[signatures.Match]) -> Iterator[Suspect]:
         )
 
 
-def _explained(match: signatures.Match) -> Iterator[str]:
-    """What a curve is like that is right with another setting."""
-    if match.signature.name != "Code" and match.gap < FAR_GAP:
+def _explained(matches: list[signatures.Match]) -> Iterator[str]:
+    """What gives such a curve where no mistake can be told from another setting."""
+    settings = [match for match in matches if not match.signature.mistaken]
+    near = [match.signature for match in settings if match.gap < RIGHT_GAP]
+    if near and near[0].name != "Code":
+        wrong = [m.signature for m in matches if m.signature.mistaken and m.gap <= NEAR_GAP]
+        so_do = "; ".join(s.mistake[0].lower() + s.mistake[1:] for s in wrong[:MOST_SUSPECTS])
         yield (
-            f"Right code gives such a curve with another setting: {match.signature.mistake}. "
-            f"Check: {match.signature.check}."
+            f"Right code gives such a curve with another setting: {near[0].mistake}. "
+            f"Check: {near[0].check}."
+            + (f" So do mistakes: {so_do}." if so_do else "")
+            + " The reconstruction and the KL in columns of their own would tell more."
         )
 
 
 def _missing_kl(
-    ours: Reference, x: Array, y: Array, reconstruction: Any, kl: Any
+    ours: Reference, x: Array, y: Array, reconstruction: Any, kl: Any, minibatch: float
 ) -> Iterator[Suspect]:
     """Whether the bound counts the KL divergence in full, by the columns themselves."""
     if reconstruction is None or kl is None:
@@ -515,11 +532,19 @@ def _missing_kl(
     error = float(np.abs(y - recon + weight * divergence).max())
     if abs(weight - 1) > 0.02 and error < 0.01 * float(np.abs(divergence).max()):
         whole = [p for p in _compare(ours, x, recon - divergence) if not math.isnan(p.ours)]
-        names = {0: "without_kl", -1: "KlSign"}
+        names = {
+            0.0: "without_kl",
+            -1.0: "KlSign",
+            minibatch: "KlSummedOverBatch",
+            1 / minibatch: "KlAveragedTwice",
+        }
+        known = (
+            name for value, name in names.items() if abs(weight - value) < 0.005 * (1 + abs(value))
+        )
         yield Suspect(
-            names.get(round(weight, 1), "weight_of_kl"),
+            next(known, "weight_of_kl"),
             "the values leave the KL divergence out"
-            if abs(weight) < 0.02
+            if abs(weight) < 0.005
             else f"the values count the KL divergence {weight:.3g} times",
             f"at all {len(y)} points they are the reconstruction minus {weight:.3g} times the KL, "
             f"to {error:.2g} nats; with the KL counted once, {_share_inside(whole):.0%} of "

@@ -1,7 +1,9 @@
 """The package's copy of what `aevb judge` holds curves against, made from results/."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,8 @@ from aevb.comparison.wording import without_seed
 from aevb.files import atomic
 from aevb.results import curves
 from aevb.results.lines import Line
-from aevb.training import experiments
+from aevb.training import experiments, names
+from aevb.training.run import SELECTION
 
 SEEDS = (0, 1)  # of the clinic's runs that signatures are computed from
 HEADER = (
@@ -67,8 +70,26 @@ def signatures_as_text() -> str:
                 **{key: [_rounded(value) for value in mean[key]] for key in TERMS},
             }
         )
-    made_by = f"aevb reference, from results/clinic; {LIKE}, mean of seeds 0 and 1; do not edit"
+    signatures += [_other_step_size(step_size) for step_size in (0.01, 0.1)]
+    made_by = f"aevb reference, from results/clinic and step-size-selection, {LIKE}; do not edit"
     return json.dumps({"made_by": made_by, "signatures": signatures}, indent=1) + "\n"
+
+
+def _other_step_size(step_size: float) -> dict[str, Any]:
+    """The signature of right code with another step size; its terms were not recorded."""
+    run = replace(names.paper_run(f"{LIKE}-seed0"), study=SELECTION, step_size=step_size)
+    table = curves.published(run.study, run.name).table
+    table = table[table.samples < 1.5 * clinic.BUDGET]
+    return {
+        "name": f"step_size_{step_size}",
+        "mistake": f"A step size of {step_size}",
+        "check": "the step size",
+        "mistaken": False,
+        "samples": table.samples.tolist(),
+        "train": table.train_running.tolist(),
+        "test": table.test.tolist(),
+        **dict.fromkeys(("reconstruction", "kl"), [None] * len(table)),
+    }
 
 
 def _rounded(value: float) -> float | None:

@@ -3,12 +3,12 @@
 The runs are those of `aevb.clinic` with `LIKE`; what the judge needs of them is in the package
 (`signatures.json`). Loads NumPy and nothing slower.
 
-**Two curves are compared** at the points of the runs from 50,000 samples on. At each, two numbers
-are set side by side: the bound itself, and its distance from the right one for that configuration.
-Both are taken as an inverse hyperbolic sine, which is linear near zero and logarithmic far from it.
-So a factor counts the same at 10³ and 10⁶ nats, and a mistake that shifts a bound is known again
-with another Nz. `gap` is the root mean square difference of these numbers, and of those of the
-reconstruction and the KL where a curve has them.
+**Two curves are compared** at the points of the runs from 50,000 samples on, by the bound itself or
+by its distance from the right one for that configuration, whichever is nearer. Some mistakes give
+the same bound whatever Nz is, others shift it. Distances are inverse hyperbolic sines of nats / 10,
+linear near zero and logarithmic far from it, so that a factor counts the same at 10³ and 10⁶ nats.
+`gap` is the root mean square difference; where a curve has a reconstruction and a KL, the inverse
+hyperbolic sines of those, in nats, count too.
 """
 
 import json
@@ -64,6 +64,7 @@ class Match:
     Attributes:
         signature: what was compared.
         gap: how far apart they are; 0 is equal, 1 a factor of e everywhere.
+        widest: the same at the point where they are furthest apart.
         samples: `(points,)`, where they were compared.
         yours: `(points,)`, the curve.
         theirs: `(points,)`, the signature.
@@ -72,6 +73,7 @@ class Match:
 
     signature: Signature
     gap: float
+    widest: float
     samples: Array
     yours: Array
     theirs: Array
@@ -92,6 +94,19 @@ def signatures() -> list[Signature]:
         )
         for entry in json.loads(SIGNATURES.read_text(encoding="utf-8"))["signatures"]
     ]
+
+
+def diverging() -> list[Signature]:
+    """Signatures that end in NaN."""
+    return [s for s in signatures() if np.isnan(s.values["test"]).any()]
+
+
+def causes_of_divergence() -> str:
+    """What usually makes a bound end in NaN, in a sentence or two."""
+    causes = "; ".join(
+        f"{s.mistake[0].lower()}{s.mistake[1:]} (check: {s.check})" for s in diverging()
+    )
+    return f"Usual causes: {causes}."
 
 
 def matches(
@@ -126,17 +141,20 @@ def matches(
     found = []
     for signature in signatures():
         theirs = {key: _read(key, signature.line(key), places) for key in yours}
-        if np.isnan(theirs[column][known]).any():
-            continue
-        shifts = yours[column] - rights, theirs[column] - usual
-        gaps = [np.arcsinh(yours[key]) - np.arcsinh(theirs[key]) for key in yours]
-        gaps.append(np.arcsinh(shifts[0] / SHIFT) - np.arcsinh(shifts[1] / SHIFT))
-        squares = [np.square(gap[known]) for gap in gaps]
-        gap = math.sqrt(np.mean(np.sum(squares, axis=0)))
+        if any(np.isnan(values[known]).any() for values in theirs.values()):
+            continue  # it diverged, or its terms are not known
+        level = np.arcsinh((yours[column] - theirs[column]) / SHIFT)
+        shift = np.arcsinh((yours[column] - rights) / SHIFT) - np.arcsinh(
+            (theirs[column] - usual) / SHIFT
+        )
+        bounds = min(level[known], shift[known], key=np.linalg.norm)
+        terms = [np.arcsinh(yours[key]) - np.arcsinh(theirs[key]) for key in yours if key != column]
+        squares = np.sum([np.square(bounds), *(np.square(term[known]) for term in terms)], axis=0)
         found.append(
             Match(
                 signature,
-                gap,
+                math.sqrt(squares.mean()),
+                math.sqrt(squares.max()),
                 places[known],
                 yours[column][known],
                 theirs[column][known],
