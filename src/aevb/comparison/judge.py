@@ -51,6 +51,7 @@ MUCH_NEARER = 10.0
 # far; too near to tell two apart.
 NEAR_GAP, WIDEST_GAP, RIGHT_GAP, CLOSE_GAP = 0.4, 0.45, 0.9, 0.1
 MOST_SUSPECTS = 3
+LONG = 1e7  # nats; longer numbers are told with an exponent
 MIN_POINTS = 3  # that speak for a suspect, over at least a factor of four in samples
 TABLE_ROWS = 12
 
@@ -582,4 +583,7 @@ def _milestones(points: list[Point]) -> list[Point]:
 
 
 def _nats(value: float, sign: str = "") -> str:
-    return "–" if math.isnan(value) else f"{value:{sign},.1f}".replace("-", "−")
+    if math.isnan(value):
+        return "–"
+    shape = f"{sign},.1f" if abs(value) < LONG else f"{sign}.3g"
+    return f"{value:{shape}}".replace("-", "−")

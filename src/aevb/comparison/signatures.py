@@ -217,4 +217,5 @@ def describe(signature: Signature) -> str:
 
 def _nats(value: float) -> str:
     digits = 1 if abs(value) >= 1 else 2
-    return f"{value:,.{digits}f}".replace("-", "\u2212")
+    shape = f",.{digits}f" if abs(value) < 1e7 else ".3g"
+    return f"{value:{shape}}".replace("-", "\u2212")
