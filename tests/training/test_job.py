@@ -70,9 +70,9 @@ def test_the_library_makes_the_published_curves(name: str, monkeypatch: pytest.M
     ours = pd.DataFrame(training.rows).set_index("samples").train_running
     expected = curves.read(published).table.set_index("samples").train_running
     assert len(ours) > 5
-    # Measured: 0.03 at most, and 0.7 and 3.8 where products are rounded otherwise. Another seed is
-    # 22 nats away at least.
-    allowed = 0.05 if run.products == "float32" else 10.0
+    # Measured on three kinds of processor: 0.05 at most, and 0.7 and 3.8 where products are rounded
+    # otherwise. Another seed is 22 nats away at least.
+    allowed = 0.2 if run.products == "float32" else 10.0
     assert (ours - expected.loc[ours.index]).abs().max() < allowed
     assert all(ascent.moving for ascent in training.learner.ascents.values())
 
