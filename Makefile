@@ -78,6 +78,11 @@ train: data ## train the runs of Figures 2 and 3 to BUDGET samples
 	if [ -n "$$runs" ]; then \
 	    $(MAKE) --no-print-directory -k $(PARALLEL) $$(printf 'run-%s ' $$runs); \
 	fi
+ifdef LAUNCH
+# srun ends as if all were well where a node was lost.
+	@left="$$($(AEVB) runs --seed $(SEED) --available --short-of $(BUDGET))"; \
+	[ -z "$$left" ] || { echo "not at $(BUDGET) samples yet:" $$left >&2; exit 1; }
+endif
 
 # No file is called so: what was asked for is run.
 run-%:

@@ -190,6 +190,15 @@ def test_a_launcher_names_its_jobs_after_the_runs(project: Path) -> None:
     assert [run.split()[:2] for run in runs] == [["env", "JOB=a-run"], ["env", "JOB=another-run"]]
 
 
+def test_a_launcher_is_not_believed_where_a_run_is_not_there(project: Path) -> None:
+    """As srun of a lost node: it ends with 0."""
+    told = make(project, "train", "BUDGET=2e6", "LAUNCH=test -z %% ||")
+    assert told.returncode == 0, told.stderr
+    told = make(project, "train", "BUDGET=3e6", "LAUNCH=true")
+    assert told.returncode != 0
+    assert "not at 3e6 samples yet: a-run another-run" in told.stderr
+
+
 @pytest.mark.parametrize("arguments", [("-j2",), ("JOBS=2",)])
 def test_runs_train_side_by_side(project: Path, arguments: tuple[str, ...]) -> None:
     aevb = project / ".venv" / "bin" / "aevb"
