@@ -29,7 +29,7 @@ esac
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project whose environment is there, made of stand-ins that note how they are called."""
-    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+    for name in ("Makefile", "requirements.txt", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "book" / "chapters").mkdir(parents=True)
     (tmp_path / "book" / "chapters" / "a-chapter.md").touch()
@@ -254,3 +254,15 @@ def test_an_old_python_is_told_so(project: Path) -> None:
     assert result.returncode != 0
     assert not (project / ".venv" / "bin" / ".ready").exists()
     assert [call.split()[0] for call in calls(project)] == ["-c"]  # and no environment of it
+
+
+def test_packages_are_installed_by_digest_before_pytorch(project: Path) -> None:
+    (project / ".venv" / "bin" / ".ready").unlink()
+    assert make(project, "env", "PYTHON=true").returncode == 0
+    assert [call.removeprefix("python -m pip install --quiet ") for call in calls(project)] == [
+        "-r requirements.lock",
+        "-r requirements.txt",
+        "--no-deps --no-build-isolation -e .",
+    ]
+    assert make(project, "env").returncode == 0
+    assert calls(project) == []
