@@ -46,7 +46,7 @@ PARALLEL   = $(if $(findstring jobserver,$(MAKEFLAGS))$(filter -j1,$(MAKEFLAGS))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: help reproduce env lock audit dist data train chapters figures book pdf compare publish \
-        test lint torture mutants links bench clean
+        test lint torture mutants cluster links bench clean
 
 help: ## list the targets
 	@echo "make reproduce               everything: data, 24 training runs, chapters, figures, book"
@@ -156,6 +156,9 @@ torture: $(READY) ## kill runs by the hundred and try wrong input by the thousan
 
 mutants: $(READY) ## change the source in many ways, each of which some test should notice
 	$(BIN)/python tests/reliability/mutants.py
+
+cluster: $(READY) ## train over a Slurm of two nodes on this machine, of which one is lost
+	$(BIN)/python tests/reliability/cluster.py
 
 # The book, then the pages that are not in it. A publisher may refuse a program what it gives a reader.
 links: $(READY) ## check the links to other sites; `make test` checks those within
