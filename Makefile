@@ -11,6 +11,10 @@ LAUNCH ?=
 # thread. nproc knows of an allocation; macOS lacks it.
 JOBS   ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 
+# Files of packages, installed one after the other. requirements.lock has the digest of every file
+# that may be installed; requirements.txt adds PyTorch, in the build that this machine's pip finds.
+REQUIREMENTS ?= requirements.lock requirements.txt
+
 # How often make torture kills a run, and how many wrong inputs it tries.
 KILLS ?= 300
 CASES ?= 1000
@@ -41,8 +45,8 @@ PARALLEL   = $(if $(findstring jobserver,$(MAKEFLAGS))$(filter -j1,$(MAKEFLAGS))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help reproduce env data train chapters figures book pdf compare publish archive test lint torture \
-        mutants links bench clean
+.PHONY: help reproduce env lock audit dist data train chapters figures book pdf compare publish \
+        archive test lint torture mutants cluster links bench clean
 
 help: ## list the targets
 	@echo "make reproduce               everything: data, 24 training runs, chapters, figures, book"
@@ -61,12 +65,32 @@ reproduce: train ## all of it, from nothing to the book
 
 env: $(READY) ## create the Python environment in .venv
 
-.venv/bin/.ready: requirements.txt pyproject.toml
+.venv/bin/.ready: $(REQUIREMENTS) pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or later is needed, this is %d.%d: make PYTHON=python3.12" % v[:2])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -r requirements.txt
-	$(BIN)/python -m pip install --quiet --no-deps -e .
+	for file in $(REQUIREMENTS); do $(BIN)/python -m pip install --quiet -r $$file || exit 1; done
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
+
+# Hashes of every file of every release, so the result is the same on every machine. What only
+# PyTorch needs, CUDA among it, is apart: its build for the processor alone is from another place.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+          --no-annotate --no-header --upgrade
+
+lock: $(READY) ## pin all that requirements.txt needs, with hashes
+	$(BIN)/python -m pip install --quiet uv==0.13.9
+	grep -v '^torch' requirements.txt | $(COMPILE) - -o requirements.lock > /dev/null
+	$(COMPILE) requirements.txt -c requirements.lock -o requirements-torch.lock > /dev/null \
+	    $$(sed -n 's/^\([^ ]*\)==.*/--no-emit-package \1/p' requirements.lock)
+
+audit: $(READY) ## ask PyPI for known weaknesses of the pinned packages
+	$(BIN)/python -m pip install --quiet pip-audit==2.10.1
+	$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements.lock -r requirements-torch.lock
+
+dist: $(READY) ## build the wheel and the sdist, the same bytes from the same commit
+	mkdir -p dist
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/python -c \
+	    'from flit_core import buildapi as b; b.build_wheel("dist"); b.build_sdist("dist")'
 
 data: $(READY) ## get and verify MNIST and Frey Face
 	$(AEVB) data
@@ -78,6 +102,11 @@ train: data ## train the runs of Figures 2 and 3 to BUDGET samples
 	if [ -n "$$runs" ]; then \
 	    $(MAKE) --no-print-directory -k $(PARALLEL) $$(printf 'run-%s ' $$runs); \
 	fi
+ifdef LAUNCH
+# srun ends as if all were well where a node was lost.
+	@left="$$($(AEVB) runs --seed $(SEED) --available --short-of $(BUDGET))"; \
+	[ -z "$$left" ] || { echo "not at $(BUDGET) samples yet:" $$left >&2; exit 1; }
+endif
 
 # No file is called so: what was asked for is run.
 run-%:
@@ -95,7 +124,7 @@ chapters: $(NOTEBOOKS) ## execute the chapters that are out of date
 $(PAGES)/%.ipynb: book/chapters/%.md $(LIBRARY) | $(READY)
 	$(BIN)/python book/build.py execute $< $@
 
-$(NOTEBOOKS): $(wildcard $(addprefix results/,paper/* curves/*/* models/*/* readings/* clinic/* benchmarks/*/*))
+$(NOTEBOOKS): $(wildcard $(addprefix results/,paper/* curves/*/* models/*/* readings/* clinic/* reliability/* benchmarks/*/*))
 ifdef AEVB_LOCAL
 $(PAGES)/figure2.ipynb $(PAGES)/figure3.ipynb: $(wildcard results/local/curves/*/*)
 endif
@@ -125,13 +154,16 @@ lint: $(READY)
 test: $(READY) lint ## pass every test: style, types, mathematics, runs, book
 	$(BIN)/python -m pytest --nbval-lax --nbval-current-env tests book/notebooks
 
-# The book, then the pages that are not in it. A publisher may refuse a program what it gives a reader.
 torture: $(READY) ## kill runs by the hundred and try wrong input by the thousand
 	$(BIN)/python tests/reliability/torture.py --kills $(KILLS) --cases $(CASES)
 
-mutants: $(READY) ## change the source in sixty ways, each of which some test should notice
+mutants: $(READY) ## change the source in many ways, each of which some test should notice
 	$(BIN)/python tests/reliability/mutants.py
 
+cluster: $(READY) ## train over a Slurm of two nodes on this machine, of which one is lost
+	$(BIN)/python tests/reliability/cluster.py
+
+# The book, then the pages that are not in it. A publisher may refuse a program what it gives a reader.
 links: $(READY) ## check the links to other sites; `make test` checks those within
 	@status=0; \
 	$(BIN)/jupyter-book build book --builder linkcheck --path-output book/_build/links -q || status=1; \
@@ -146,5 +178,5 @@ bench: $(READY) ## measure speed against the floor and against other packages
 	$(BIN)/python benchmarks/runs.py
 
 clean: ## remove what was built; data, environment and results stay
-	rm -rf book/_build build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf book/_build build dist .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -29,7 +29,7 @@ esac
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A project whose environment is there, made of stand-ins that note how they are called."""
-    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+    for name in ("Makefile", "requirements.txt", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "book" / "chapters").mkdir(parents=True)
     (tmp_path / "book" / "chapters" / "a-chapter.md").touch()
@@ -190,6 +190,15 @@ def test_a_launcher_names_its_jobs_after_the_runs(checkout: Path) -> None:
     assert [run.split()[:2] for run in runs] == [["env", "JOB=a-run"], ["env", "JOB=another-run"]]
 
 
+def test_a_launcher_is_not_believed_where_a_run_is_not_there(checkout: Path) -> None:
+    """As srun of a lost node: it ends with 0."""
+    told = make(checkout, "train", "BUDGET=2e6", "LAUNCH=test -z %% ||")
+    assert told.returncode == 0, told.stderr
+    told = make(checkout, "train", "BUDGET=3e6", "LAUNCH=true")
+    assert told.returncode != 0
+    assert "not at 3e6 samples yet: a-run another-run" in told.stderr
+
+
 @pytest.mark.parametrize("arguments", [("-j2",), ("JOBS=2",)])
 def test_runs_train_side_by_side(checkout: Path, arguments: tuple[str, ...]) -> None:
     aevb = checkout / ".venv" / "bin" / "aevb"
@@ -245,3 +254,15 @@ def test_an_old_python_is_told_so(checkout: Path) -> None:
     assert result.returncode != 0
     assert not (checkout / ".venv" / "bin" / ".ready").exists()
     assert [call.split()[0] for call in calls(checkout)] == ["-c"]  # and no environment of it
+
+
+def test_packages_are_installed_by_digest_before_pytorch(checkout: Path) -> None:
+    (checkout / ".venv" / "bin" / ".ready").unlink()
+    assert make(checkout, "env", "PYTHON=true").returncode == 0
+    assert [call.removeprefix("python -m pip install --quiet ") for call in calls(checkout)] == [
+        "-r requirements.lock",
+        "-r requirements.txt",
+        "--no-deps --no-build-isolation -e .",
+    ]
+    assert make(checkout, "env").returncode == 0
+    assert calls(checkout) == []

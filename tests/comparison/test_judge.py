@@ -5,8 +5,6 @@ import math
 import re
 import subprocess
 import sys
-import tomllib
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ import numpy as np
 import pytest
 
 import aevb
-from aevb import paths
 from aevb.comparison import judge, reference
 from aevb.errors import ConfigurationError
 from aevb.results import curves
@@ -67,12 +64,6 @@ def known(monkeypatch: pytest.MonkeyPatch) -> Line:
 
 def test_the_packages_curves_are_those_of_the_files() -> None:
     assert judge.REFERENCE.read_text() == reference.as_text(), "run `aevb reference`"
-
-
-def test_the_wheel_takes_them_along() -> None:
-    assert (resources.files("aevb.comparison") / "reference.csv").is_file()
-    project = tomllib.loads((paths.root() / "pyproject.toml").read_text())
-    assert "comparison/reference.csv" in project["tool"]["setuptools"]["package-data"]["aevb"]
 
 
 def test_a_judgement_loads_neither_pytorch_nor_pandas_and_needs_no_checkout(

@@ -1,22 +1,24 @@
 """Small wrong changes to the source, each of which some fast test should notice: `make mutants`.
 
-A mutant is a copy of src with one change. It is killed if the tests named beside it fail. The
-counts go to results/reliability/mutants.json, the survivors by name.
+A mutant is a copy of src with one change. It is killed if the tests named beside it fail.
+results/reliability/mutants.json records each as it is tried, so a run goes on where the last one
+ended. A mutant is tried again when it, the file that it changes or its tests have changed.
 """
 
 import argparse
 import contextlib
+import hashlib
 import importlib.util
-import io
 import json
 import os
+import re
 import shutil
 import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # What the library imports, once for all mutants; not the library itself.
 import pandas  # noqa: F401
@@ -27,6 +29,7 @@ import scipy.stats  # noqa: F401
 import torch
 
 ROOT = Path(__file__).parents[2]
+RECORD = ROOT / "results" / "reliability" / "mutants.json"
 LONGEST = 120.0  # seconds for the tests of a mutant; one that hangs is noticed too
 
 
@@ -37,7 +40,7 @@ class Mutant(NamedTuple):
     file: str  # below src/aevb
     old: str
     new: str
-    tests: str  # below tests, as pytest takes them; several by spaces
+    tests: str  # files below tests; several by spaces
 
 
 LEARNERS, LOOP, JOB = "learners/test_learners.py", "training/test_loop.py", "training/test_job.py"
@@ -141,76 +144,126 @@ MUTANTS = [
 ]  # fmt: skip
 
 
-def failed(tests: str, source: Path | None = None) -> bool:
-    """Whether tests fail, in a process of their own, with the library in `source`."""
-    child = os.fork()
-    if child == 0:
-        sys.path.insert(0, str(source or ROOT / "src"))
-        located = importlib.util.find_spec("aevb")
-        assert located is not None
-        assert str(located.origin).startswith(sys.path[0])
-        names = [str(ROOT / "tests" / test) for test in tests.split()]
-        quiet = ["-x", "-q", "-m", "not data", "-p", "no:cacheprovider", "--no-header", "--tb=no"]
-        with contextlib.redirect_stdout(io.StringIO()):
-            status = pytest.main([*quiet, *names])
-        os._exit(int(status))
-    end = time.monotonic() + LONGEST
-    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
-        if time.monotonic() > end:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return True
-        time.sleep(0.05)
+WHY_SURVIVE: dict[str, str] = {}
+"""Why no test needs to notice a mutant that survives, by what it changes."""
+
+
+def first_failure(tests: str, source: Path | None = None) -> str | None:
+    """The first test to fail, in a process of its own, with the library in `source`; None if none.
+
+    Raises:
+        RuntimeError: if pytest ran no test, or ended in another way of its own.
+    """
+    with tempfile.TemporaryFile("w+") as told:
+        child = os.fork()
+        if child == 0:
+            _test(tests, source or ROOT / "src", told)
+        end = time.monotonic() + LONGEST
+        while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
+            if time.monotonic() > end:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                return f"none had ended after {LONGEST:.0f} s"
+            time.sleep(0.05)
+        told.seek(0)
+        output = told.read()
     status = os.waitstatus_to_exitcode(ended[1])
     if status not in (0, 1, 2):  # 2: the tests cannot be imported
-        raise RuntimeError(f"pytest {tests} ended with {status}")
-    return status != 0
+        raise RuntimeError(f"pytest {tests} ended with {status}: {output}")
+    named = re.search(r"^(?:FAILED|ERROR) (?:tests/)?(\S+)", output, re.MULTILINE)
+    return (named[1] if named else "an error") if status else None
+
+
+def _test(tests: str, source: Path, told: Any) -> None:
+    sys.path.insert(0, str(source))
+    located = importlib.util.find_spec("aevb")
+    assert located is not None
+    assert str(located.origin).startswith(str(source))
+    names = [str(ROOT / "tests" / test) for test in tests.split()]
+    quiet = ["-x", "-q", "-m", "not data", "-p", "no:cacheprovider", "--no-header", "--tb=no"]
+    with contextlib.redirect_stdout(told):
+        status = pytest.main([*quiet, *names])
+    told.flush()
+    os._exit(int(status))
+
+
+def changed(mutant: Mutant) -> str:
+    """The file of a mutant with its change.
+
+    Raises:
+        ValueError: if the text to be changed is not there, or not once.
+    """
+    text = (ROOT / "src" / "aevb" / mutant.file).read_text()
+    if (found := text.count(mutant.old)) != 1:
+        raise ValueError(f"{mutant.what}: {mutant.old!r} is {found} times in {mutant.file}")
+    return text.replace(mutant.old, mutant.new)
 
 
 def mutated(mutant: Mutant, folder: Path) -> Path:
-    """A copy of src with the change.
-
-    Raises:
-        ValueError: if the line to be changed is not there, or not once.
-    """
+    """A copy of src with the change."""
     source = folder / "src"
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
-    file = source / "aevb" / mutant.file
-    text = file.read_text()
-    if (found := text.count(mutant.old)) != 1:
-        raise ValueError(f"{mutant.what}: {mutant.old!r} is {found} times in {mutant.file}")
-    file.write_text(text.replace(mutant.old, mutant.new))
+    (source / "aevb" / mutant.file).write_text(changed(mutant))
     return source
 
 
+def digest(mutant: Mutant) -> str:
+    """SHA-256 of the changed file and of the tests that should notice."""
+    tests = [(ROOT / "tests" / test).read_text() for test in mutant.tests.split()]
+    return hashlib.sha256("\0".join([changed(mutant), mutant.tests, *tests]).encode()).hexdigest()
+
+
+def record(outcomes: dict[str, dict[str, Any]]) -> None:
+    """Write what came of the mutants that were tried so far."""
+    survivors = [what for what, outcome in outcomes.items() if not outcome["killed_by"]]
+    about = {
+        "made_by": "make mutants",
+        "listed": len(MUTANTS),
+        "tried": len(outcomes),
+        "killed": len(outcomes) - len(survivors),
+        "survivors": {what: WHY_SURVIVE.get(what, "") for what in survivors},
+        "outcomes": outcomes,
+    }
+    part = RECORD.with_suffix(".part")
+    part.write_text(json.dumps(about, indent=2) + "\n")
+    part.replace(RECORD)
+
+
 def main() -> None:
-    """Try every mutant, and end with 1 if fewer than 95 % were killed."""
+    """Try every mutant that is not recorded, and end with 1 if fewer than 95 % of all are killed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="mutants whose description has this")
-    only = parser.parse_args().only
+    parser.add_argument("--again", action="store_true", help="also those that are recorded")
+    options = parser.parse_args()
     os.chdir(ROOT)
     torch.set_num_threads(1)
     sys.dont_write_bytecode = True
-    chosen = [mutant for mutant in MUTANTS if only in mutant.what]
-    began, survivors = time.monotonic(), []
+    known = json.loads(RECORD.read_text())["outcomes"] if RECORD.exists() else {}
+    of = {mutant.what: digest(mutant) for mutant in MUTANTS}
+    tried = {what: known[what] for what in of if what in known}
+    due = [
+        mutant
+        for mutant in MUTANTS
+        if options.only in mutant.what
+        and (options.again or tried.get(mutant.what, {}).get("of") != of[mutant.what])
+    ]
+    passing = set()
     with tempfile.TemporaryDirectory() as folder:
-        for mutant in chosen:
-            if not failed(mutant.tests, mutated(mutant, Path(folder))):
-                survivors.append(mutant.what)
-            print("survives" if mutant.what in survivors else "killed  ", mutant.what, flush=True)
-    for tests in sorted({m.tests for m in chosen}):
-        if failed(tests):
-            raise SystemExit(f"{tests}: fails without any mutant, so it kills none")
-    seconds = round(time.monotonic() - began)
-    counts = {"mutants": len(chosen), "killed": len(chosen) - len(survivors)}
-    print(counts, f"in {seconds} s; survivors: {survivors}")
-    if not only:
-        about = {"made_by": "make mutants", **counts, "survivors": survivors, "seconds": seconds}
-        target = ROOT / "results" / "reliability" / "mutants.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(about, indent=2) + "\n")
-    raise SystemExit(len(survivors) > 0.05 * len(chosen))
+        for mutant in due:
+            if mutant.tests not in passing and (failure := first_failure(mutant.tests)):
+                raise SystemExit(f"{failure} fails without any mutant, so it kills none")
+            passing.add(mutant.tests)
+            began = time.monotonic()
+            killer = first_failure(mutant.tests, mutated(mutant, Path(folder)))
+            seconds = round(time.monotonic() - began, 1)
+            tried[mutant.what] = {"killed_by": killer, "seconds": seconds, "of": of[mutant.what]}
+            record({what: tried[what] for what in of if what in tried})
+            print(f"{mutant.what}: {'killed by ' + killer if killer else 'survives'}", flush=True)
+    survivors = [what for what, outcome in tried.items() if not outcome["killed_by"]]
+    print(f"{len(tried) - len(survivors)} of {len(tried)} killed; survivors: {survivors}")
+    unexplained = [what for what in survivors if what not in WHY_SURVIVE]
+    raise SystemExit(bool(unexplained) or len(survivors) > 0.05 * len(tried))
 
 
 if __name__ == "__main__":
