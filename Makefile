@@ -46,7 +46,7 @@ PARALLEL   = $(if $(findstring jobserver,$(MAKEFLAGS))$(filter -j1,$(MAKEFLAGS))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: help reproduce env lock audit dist data train chapters figures book pdf compare publish \
-        archive test lint torture mutants cluster links bench clean
+        archive test test-library test-book lint torture mutants cluster links bench clean
 
 help: ## list the targets
 	@echo "make reproduce               everything: data, 24 training runs, chapters, figures, book"
@@ -151,8 +151,18 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Two at a time take half as long. Whatever starts a notebook's kernel is in one of them, since two
+# kernels that start at once may ask for the same port.
 test: $(READY) lint ## pass every test: style, types, mathematics, runs, book
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env tests book/notebooks
+	+@$(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),-O) test-library test-book
+
+WITH_KERNELS = tests/test_book.py tests/test_browser.py tests/test_explorer.py
+
+test-library:
+	$(BIN)/python -m pytest tests $(WITH_KERNELS:%=--ignore=%)
+
+test-book:
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env $(WITH_KERNELS) book/notebooks
 
 torture: $(READY) ## kill runs by the hundred and try wrong input by the thousand
 	$(BIN)/python tests/reliability/torture.py --kills $(KILLS) --cases $(CASES)
