@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aevb.learners.optimiser import Ascent, Optimisation
-from aevb.model.networks import Architecture, Initialisation, initialised
+from aevb.model.networks import Architecture, BernoulliDecoder, Initialisation, initialised
 from aevb.model.randomness import generator, indices, normal
 
 PIXELS, HIDDEN, MINIBATCH = 784, 500, 100
@@ -38,6 +38,8 @@ class Code:
             Initialisation(),
             generator(seed, "initialisation"),
         )
+        assert isinstance(self.model.decoder, BernoulliDecoder)
+        self.decoder = self.model.decoder
         self.noise, self.order = generator(seed, "noise"), generator(seed, "minibatches")
         self.ascent = Ascent(self.model.named_parameters(), self.optimisation(step_size, n_train))
 
@@ -66,8 +68,8 @@ class Code:
 
     def decode(self, z: Tensor) -> Tensor:
         """Logits of the pixels, `(M, pixels)`."""
-        decoder = self.model.decoder
-        return decoder.logits(torch.tanh(decoder.hidden(z)))  # type: ignore[no-any-return]
+        logits: Tensor = self.decoder.logits(torch.tanh(self.decoder.hidden(z)))
+        return logits
 
     def reconstruction(self, logits: Tensor, x: Tensor) -> Tensor:
         """Log likelihoods log p(x|z), `(M,)`."""

@@ -179,9 +179,10 @@ class Dropout(Code):
     check = "that evaluation switches the model to evaluation mode"
 
     def decode(self, z: Tensor) -> Tensor:
-        h = torch.tanh(self.model.decoder.hidden(z))
+        h = torch.tanh(self.decoder.hidden(z))
         kept = uniform(self.noise, *h.shape) < 0.5
-        return self.model.decoder.logits(2 * h * kept)  # type: ignore[no-any-return]
+        logits: Tensor = self.decoder.logits(2 * h * kept)
+        return logits
 
 
 # ------------------------------------------------------------------------------ the pixels
