@@ -111,5 +111,5 @@ def test_a_budget_that_is_none_is_refused(wrong: str) -> None:
 def test_a_named_budget_is_of_a_run_of_the_paper() -> None:
     fifty = replace(experiments.figure3_run(50, "aevb"), study="small")
     assert experiments.budget_samples(fifty, "1e4") == 1e4
-    with pytest.raises(ConfigurationError, match=r"budget 'quick'.* n50;.* 1e6"):
+    with pytest.raises(ConfigurationError, match=r"budget 'quick'.* n_train=50;.* 1e6"):
         experiments.budget_samples(fifty, "quick")

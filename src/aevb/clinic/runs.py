@@ -77,12 +77,15 @@ def read(nz: int, seed: int) -> pd.DataFrame:
     """The curves of one configuration, also of the mistakes that misreport the right code.
 
     Raises:
-        FileNotFoundError: if they have not been made.
+        FileNotFoundError: if one has not been made.
     """
     path = file(nz, seed)
     table = _trained(path)
-    if table.empty:
-        raise FileNotFoundError(f"{path} is not there: run `aevb clinic {path.stem}`")
+    wanted = {entry.name for entry in CATALOGUE if isinstance(entry.does, type)}
+    if missing := sorted(wanted - set(table.mistake)):
+        raise FileNotFoundError(
+            f"{path} has no curve of {', '.join(missing)}: run `aevb clinic {path.stem}`"
+        )
     right = table[table.mistake == RIGHT.name]
     reported = [
         entry.does(right).assign(mistake=entry.name)

@@ -49,7 +49,7 @@ MUCH_NEARER = 10.0
 # Between a curve and a run (`signatures.Match.gap`): so near it resembles one with a mistake, on
 # the whole and at every point; so near it may be right, since another step size moves a curve as
 # far; too near to tell two apart.
-NEAR_GAP, WIDEST_GAP, RIGHT_GAP, CLOSE_GAP = 0.4, 0.45, 0.9, 0.1
+NEAR_GAP, WIDEST_GAP, RIGHT_GAP, CLOSE_GAP = 0.4, 0.4, 1.0, 0.1
 MOST_SUSPECTS = 3
 LONG = 1e7  # nats; longer numbers are told with an exponent
 MIN_POINTS = 3  # that speak for a suspect, over at least a factor of four in samples
