@@ -10,6 +10,7 @@ Make decides what is out of date; every call here does its work.
 
 import hashlib
 import json
+import math
 import os
 import re
 import resource
@@ -37,6 +38,7 @@ from traitlets import default
 from aevb.files import atomic
 
 BOOK = Path(__file__).resolve().parent
+CHAPTERS = BOOK / "chapters"
 NOTEBOOKS = BOOK / "notebooks"
 BUILD = BOOK / "_build"
 PDF = BUILD / "latex" / "aevb.pdf"
@@ -54,6 +56,8 @@ COLAB = """```
 %pip install --quiet ./aevb
 %cd aevb/book/notebooks
 ```"""
+
+READING_PACE = 200  # words a minute; formulas are read slowly
 
 # What makes an output differ from run to run or from machine to machine.
 VOLATILE = {
@@ -242,6 +246,24 @@ def execution_tables() -> str:
     return "\n".join([*lines, "", *(f"{i}. {text}" for i, text in enumerate(environments, 1))])
 
 
+def chapter_times() -> dict[str, str]:
+    """How long each chapter takes to read and its cells to run, in Markdown, by page."""
+    times = {}
+    for chapter in sorted(CHAPTERS.glob("*.md")):
+        cells = jupytext.read(chapter).cells
+        prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        prose = re.sub(r"\$\$.*?\$\$", "", prose, flags=re.DOTALL)  # displayed formulas
+        words = re.findall(r"\w[\w'’-]*", re.sub(r"\$[^$]+\$", "x", prose))
+        minutes = math.ceil(len(words) / READING_PACE)
+        told = f"{minutes} minutes to read, at {READING_PACE} words a minute."
+        record = BOOK / "executions" / f"{chapter.stem}.json"
+        if record.exists():
+            seconds = math.ceil(json.loads(record.read_text())["processor_seconds"])
+            told += f" The cells take {seconds} seconds of processor time ({{doc}}`/executions`)."
+        times[f"notebooks/{chapter.stem}"] = told
+    return times
+
+
 def configuration(repository: str = "", binderhub: str = "") -> dict[str, Any]:
     """The book's configuration, with launch buttons where the repository has a public address.
 
@@ -258,6 +280,8 @@ def configuration(repository: str = "", binderhub: str = "") -> dict[str, Any]:
     config["parse"]["myst_substitutions"] = {
         "executions": execution_tables(),
         "colab": COLAB.format(repository or "ADDRESS-OF-THE-REPOSITORY"),
+        "times": chapter_times(),
+        "time": "{{ times[env.docname] }}",
     }
     return config
 

@@ -201,6 +201,32 @@ def test_text_is_taken_over_and_outputs_stay_but_not_under_other_code(
     assert hashlib.sha256(notebook.read_bytes()).hexdigest() == digest
 
 
+def test_every_exercise_is_solved_under_its_title() -> None:
+    text = "\n".join(file.read_text() for file in BOOK.glob("chapters/solutions*.md"))
+    _, *parts = re.split(r"^\(solutions-([\w-]+)\)=$", text, flags=re.M)
+    solutions = dict(zip(parts[::2], parts[1::2], strict=True))
+    for chapter in CHAPTERS:
+        _, _, exercises = chapter.read_text().partition("\n## Exercises\n")
+        asked = re.findall(r"^(\d+\. )\*\*(.+?)\.\*\* ", exercises.split("\n## ")[0], re.M)
+        solved = re.findall(r"^### (\d+\. )(.+)$", solutions.pop(chapter.stem, ""), re.M)
+        assert asked == solved, chapter.name
+        if exercises:
+            assert 3 <= len(asked) <= 6, chapter.name
+            assert f"{{ref}}`solutions-{chapter.stem}`" in exercises
+    assert not solutions, "of no chapter"
+
+
+def test_a_chapter_says_how_long_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "executions").mkdir()
+    (tmp_path / "executions" / "tiny.json").write_text('{"processor_seconds": 3.2}')
+    words = "it's " * 391 + "one formula $x + y$, another $$x + y + z$$ and no code\n"
+    (tmp_path / "tiny.md").write_text(CHAPTER + words + cell("print(1)"))
+    monkeypatch.setattr(build, "BOOK", tmp_path)
+    monkeypatch.setattr(build, "CHAPTERS", tmp_path)
+    (told,) = build.chapter_times().values()
+    assert re.findall(r"\d+", told) == ["2", "200", "4"]  # the title counts too
+
+
 def test_executing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     chapter = tmp_path / "tiny.md"
     slow = "import time\nprint('one', flush=True)\ntime.sleep(0.5)\nprint('two')"
