@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -108,6 +109,44 @@ def test_toc_names_every_chapter_and_only_files_that_exist() -> None:
     }
     for page in pages:
         assert (BOOK / f"{page}.md").exists() or (BOOK / f"{page}.ipynb").exists()
+
+
+def crosswalk() -> dict[str, list[str]]:
+    """The cells of every row of the crosswalk, by the part of the paper."""
+    _, _, tables = (BOOK / "notation.md").read_text().partition("(crosswalk)=")
+    rows = [line.strip("| ").split(" | ") for line in tables.splitlines() if line.startswith("|")]
+    parts = [row for row in rows if row[0] != "paper" and not row[0].startswith("---")]
+    assert len({row[0] for row in parts}) == len(parts), "a part of the paper stands there twice"
+    return {row[0]: row[1:] for row in parts}
+
+
+def test_the_crosswalk_names_every_part_of_the_paper() -> None:
+    sections = ["1", "2", "2.1", "2.2", "2.3", "2.4", "3", "4", "5", "6", "7"]
+    appendices = ["A", "B", "C", "C.1", "C.2", "D", "E", "F", "F.1"]
+    assert list(crosswalk()) == [
+        *(f"Section {number}" for number in sections),
+        *(f"Appendix {letter}" for letter in appendices),
+        *(f"Equation {number}" for number in range(1, 25)),
+        *(f"Figure {number}" for number in range(1, 6)),
+        *(f"Algorithm {number}" for number in (1, 2)),
+    ]
+
+
+@pytest.mark.parametrize("part", crosswalk())
+def test_the_crosswalk_leads_to_pages_labels_and_code_that_exist(part: str) -> None:
+    _, place, code = crosswalk()[part]
+    pages = [
+        BOOK / f"{page.replace('notebooks/', 'chapters/')}.md"
+        for page in re.findall(r"{doc}`(.+?)`", place)
+    ]
+    assert pages or "not treated" in place
+    text = "\n".join(page.read_text() for page in pages)
+    for label in re.findall(r"{eq}`(.+?)`", place):
+        assert f"({label})" in text, label
+    for label in re.findall(r"{numref}`(.+?)`", place):
+        assert re.search(rf"name: {label}$", text, re.MULTILINE), label
+    for name in re.findall(r"`([^`]+)`", code):
+        assert pkgutil.resolve_name(f"aevb.{name}"), name
 
 
 def test_config_works_offline() -> None:
