@@ -86,6 +86,7 @@ def test_the_confusion_table_counts_what_was_named(monkeypatch: pytest.MonkeyPat
         "mistake": "KlSign",
         "runs": 3,
         "outside": 2,
+        "silent": 0,
         "first": 1,
         "among three": 2,
         "instead": "in_bits",

@@ -51,6 +51,12 @@ def file(nz: int, seed: int) -> Path:
     return paths.published() / "clinic" / f"mnist-nz{nz}-seed{seed}.csv"
 
 
+def configurations() -> list[tuple[int, int]]:
+    """Nz and seed of every file that is there."""
+    found = (path.stem.split("-") for path in file(0, 0).parent.glob("mnist-nz*-seed*.csv"))
+    return sorted((int(nz.removeprefix("nz")), int(s.removeprefix("seed"))) for _, nz, s in found)
+
+
 def write(nz: int, seed: int, budget: float = BUDGET) -> Path:
     """Train the right code and each mistake that the file lacks, and add them to the file."""
     path = file(nz, seed)

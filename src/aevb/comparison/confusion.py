@@ -56,8 +56,8 @@ def table(configurations: list[tuple[int, int]], *, terms: bool = False) -> pd.D
     """A row for each mistake: in how many configurations it was seen, and named.
 
     Returns:
-        Columns `mistake`, `runs`, `outside` the band, `first`: named first, `among three`, and
-        `instead`: what else was named first.
+        Columns `mistake`, `runs`, `outside` the band, `silent`: outside, but nothing is named,
+        `first`: named first, `among three`, and `instead`: what else was named first.
     """
     every = [d for nz, seed in configurations for d in diagnoses(nz, seed, terms=terms)]
     rows = []
@@ -69,6 +69,7 @@ def table(configurations: list[tuple[int, int]], *, terms: bool = False) -> pd.D
                 "mistake": name,
                 "runs": len(mine),
                 "outside": sum(not d.inside for d in mine),
+                "silent": sum(not d.inside and not d.named for d in mine),
                 "first": first.count(name),
                 "among three": sum(name in d.named for d in mine),
                 "instead": ", ".join(sorted({other for other in first if other != name})),
