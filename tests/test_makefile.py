@@ -98,7 +98,7 @@ def test_reproduce_goes_from_data_to_the_table(checkout: Path, seed: str) -> Non
         "python book/build.py execute book/chapters/a-chapter.md "
         "results/local/notebooks/a-chapter.ipynb",
         "python book/build.py html --notebooks results/local/notebooks",
-        f"aevb compare --budget 1e7 --seed {seed}",
+        f"aevb compare --budget 1e7 --seed {seed} --receipt",
     ]
     executed = checkout / "results" / "local" / "notebooks" / "a-chapter.ipynb"
     assert executed.read_text() == f"{seed}\n"
@@ -106,7 +106,7 @@ def test_reproduce_goes_from_data_to_the_table(checkout: Path, seed: str) -> Non
 
 def test_reproduce_fails_where_a_run_is_not_the_published_one(checkout: Path) -> None:
     assert make(checkout, "reproduce", UNLIKE="a-run").returncode != 0
-    assert calls(checkout)[-1] == "aevb compare --budget quick --seed 0"
+    assert calls(checkout)[-1] == "aevb compare --budget quick --seed 0 --receipt"
 
 
 def test_the_published_pages_are_executed_and_built_without_local_runs(checkout: Path) -> None:

@@ -232,16 +232,19 @@ def test_the_first_rows_tell_apart_what_is_not_the_same_run() -> None:
                 run.name[:-1] + r"\d+", curve.name
             ):
                 continue
+            same_step = curve.step_size == ours.step_size
+            if same_step == curve.study.startswith("step-size-") and curve.study != run.study:
+                continue
             rows = curve.table[curve.table.samples <= check.last]
             apart = same_seed.largest_difference(rows, ours.table, columns) / check.tolerance
             kind = same if curve.study in ("float32", "test-points") else other
             kind[f"{curve.study}/{curve.name}"] = apart
-    assert len(same) >= 12
+    assert len(same) >= 8
     assert max(same.values()) < 0.2
     rounded = {name: other.pop(name) for name in list(other) if name.startswith("bfloat16/")}
     assert len(other) > 80
     assert min(other.values()) > 1
-    assert len(rounded) >= 12
+    assert len(rounded) >= 9
     assert max(rounded.values()) > 1  # so precision must agree
 
 
