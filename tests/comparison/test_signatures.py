@@ -61,7 +61,7 @@ def test_too_short_a_curve_is_not_compared() -> None:
 
 def test_a_curve_with_a_plain_mistake_is_recognised_by_the_judge() -> None:
     named = {d.mistake: d.named for d in confusion.diagnoses(*HELD_OUT)}
-    for plain in ("PixelMean", "KlSign", "SecondSigmoid", "Pixels255", "in_bits"):
+    for plain in ("PixelMean", "SecondSigmoid", "SquaredError", "Pixels255", "in_bits"):
         assert named[plain][0] == plain
     assert named["Code"] == named["Adam"] == []
 

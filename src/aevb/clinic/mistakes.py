@@ -163,7 +163,7 @@ class LogitsAsProbabilities(Code):
 
 
 class SquaredError(Code):
-    """The squared error takes the place of log p(x|z)."""
+    """The squared error takes the place of the log likelihood."""
 
     met = "yunjey/pytorch-tutorial#104"
     check = "the reconstruction of an untrained model: −543 for the cross entropy of 784 pixels"
