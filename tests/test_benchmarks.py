@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from aevb import paths
+from aevb.model.products import KERNEL
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,9 @@ def test_an_update_in_parts_is_an_update(contenders: Any) -> None:
         assert torch.equal(value, found[name]), name
 
 
+@pytest.mark.xfail(
+    KERNEL == "oneDNN", reason="torch.compile takes oneDNN's products of fixed weights alone"
+)
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of the compiler's own import
 @pytest.mark.filterwarnings("ignore:.*autograd.function.Function:DeprecationWarning")  # its tracing

@@ -188,12 +188,12 @@ def write_reestimates() -> None:
 
 @app.command("clinic")
 def run_clinic(
-    run_names: Annotated[
+    configurations: Annotated[
         list[str], typer.Argument(metavar="NAMES", help="Such as mnist-nz20-seed0.")
     ],
 ) -> None:
     """Train VAEs with the usual mistakes, and write their curves to results/clinic."""
-    for name in run_names:
+    for name in configurations:
         if not (sizes := re.fullmatch(r"mnist-nz(\d+)-seed(\d+)", name)):
             raise ConfigurationError(f"{name!r}: expected a name such as mnist-nz20-seed0")
         print(clinic.write(int(sizes[1]), int(sizes[2])))

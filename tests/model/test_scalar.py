@@ -20,7 +20,9 @@ def some_q() -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("decoder", [SQUARE, CubicDecoder()], ids=["square", "cubic"])
 def test_the_density_of_x_integrates_to_one(decoder: torch.nn.Module) -> None:
     x = torch.linspace(-60, 60, 12001, dtype=torch.float64)
-    density = torch.cat([scalar.marginal_loglik(decoder, part[:, None]) for part in torch.split(x, 500)])
+    density = torch.cat(
+        [scalar.marginal_loglik(decoder, part[:, None]) for part in torch.split(x, 500)]
+    )
     assert torch.trapezoid(density.exp(), x).item() == pytest.approx(1, abs=1e-3)
 
 
