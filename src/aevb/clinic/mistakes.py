@@ -36,7 +36,7 @@ class KlSummedOverBatch(Code):
 class KlAveragedTwice(Code):
     """The KL is divided by the size of the minibatch once too often."""
 
-    met = "AntixK/PyTorch-VAE#11"
+    met = "unnir/cVAE#1"
     check = "the weight of the KL in the loss, which is 1"
 
     def bound(self, reconstruction: Tensor, kl: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class KlOverPixels(Code):
 class KlSign(Code):
     """The KL is added to the bound, not subtracted."""
 
-    met = "AntixK/PyTorch-VAE#68"
+    met = "keras-team/keras#6500"
     check = "the sign of the KL: it is never negative, and lowers the bound"
 
     def bound(self, reconstruction: Tensor, kl: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class SampleOfLogVariance(Code):
 class NoGradientThroughZ(Code):
     """The sample carries no gradient to the encoder."""
 
-    met = "AntixK/PyTorch-VAE#12"
+    met = "nicola-decao/s-vae-pytorch#9"
     check = "the gradient of the reconstruction for the encoder's weights, which is not zero"
 
     def sample(self, mean: Tensor, log_variance: Tensor, epsilon: Tensor) -> Tensor:
@@ -191,7 +191,7 @@ class Dropout(Code):
 class Pixels255(Code):
     """Pixels are 0 to 255."""
 
-    met = "SeldonIO/alibi-detect#316"
+    met = "emited/VariationalRecurrentNeuralNetwork#2"
     check = "the largest pixel, which is 1"
 
     def load(self, x: Tensor) -> Tensor:
@@ -201,7 +201,7 @@ class Pixels255(Code):
 class PixelsStandardised(Code):
     """Pixels have mean 0 and variance 1."""
 
-    met = "pytorch/examples#460"
+    met = "Lightning-Universe/lightning-bolts#177"
     check = "the smallest pixel, which is 0"
 
     def load(self, x: Tensor) -> Tensor:
@@ -211,7 +211,7 @@ class PixelsStandardised(Code):
 class PixelsThresholded(Code):
     """Pixels are rounded to 0 and 1."""
 
-    met = "pytorch/examples#460"
+    met = "chainer/chainer#5356"
     check = "how many values pixels take; the paper's have 256"
 
     def load(self, x: Tensor) -> Tensor:
