@@ -94,8 +94,24 @@ def test_pointing_tells_what_is_there(visit: Visit) -> None:
 
 
 @needs_chromium
+def test_a_finger_asks_too(browser: Browser, built: Path) -> None:  # noqa: F811
+    viewport: Any = {"width": 390, "height": 844}
+    context = browser.new_context(viewport=viewport, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(f"{built.as_uri()}/figure2-answers.html", wait_until="load")
+    page.evaluate("window.MathJax.startup.promise.then(() => true)")
+    page.locator(CHART).scroll_into_view_if_needed()
+    box = page.locator(f"{CHART} .u-over").bounding_box()
+    assert box is not None
+    page.touchscreen.tap(box["x"] + 0.8 * box["width"], box["y"] + 0.6 * box["height"])
+    page.wait_for_function(f"document.querySelector('{SAYS}').textContent.includes('samples')")
+    context.close()
+
+
+@needs_chromium
 def test_keys_move_along_the_curves_and_between_them(visit: Visit) -> None:
     page = visit.page
+    page.evaluate("document.documentElement.style.scrollBehavior = 'auto'")
     page.locator(CHART).focus()
     page.keyboard.press("ArrowRight")  # from here on the focus is the keyboard's
     top = page.evaluate("scrollY")

@@ -78,7 +78,7 @@
       tables.push([found.line.samples, found.line.values]);
       series.push(hidden, hidden, { stroke: () => colour("--mine"), width: 3, spanGaps: true, points: { show: true, size: 5 } });
     }
-    const axis = { stroke: () => colour("--pst-color-text-base"), grid: { stroke: () => colour("--pst-color-border"), width: 1 } };
+    const axis = { stroke: () => colour("--pst-color-text-base"), grid: { stroke: () => colour("--grid"), width: 1 } };
     chart = new uPlot(
       {
         width: place.clientWidth,

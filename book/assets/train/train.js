@@ -109,7 +109,7 @@
       line(`published, seed ${curve.seed}, train`, "--published", [], 1),
       line(`published, seed ${curve.seed}, test`, "--published", [6, 4], 1),
     ]);
-    const axis = { stroke: () => colour("--pst-color-text-base"), grid: { stroke: () => colour("--pst-color-border"), width: 1 } };
+    const axis = { stroke: () => colour("--pst-color-text-base"), grid: { stroke: () => colour("--grid"), width: 1 } };
     chart = new uPlot(
       {
         width: place.clientWidth,
