@@ -298,6 +298,8 @@ def test_it_pauses_goes_on_and_starts_anew(visit: Visit) -> None:
     page = visit.page
     scripts = "[...document.scripts].map((one) => one.src).filter((one) => one.includes('digits'))"
     assert page.evaluate(scripts) == [], "nothing is loaded before it is needed"
+    options = "[...document.querySelector('[name=mistake]').options].map((one) => one.value)"
+    assert page.evaluate(options) == MISTAKES
     page.get_by_label("Seed").fill("3")
     page.get_by_label("Mistake").select_option("KL added")
     page.get_by_role("button", name="Start").focus()
