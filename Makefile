@@ -156,7 +156,8 @@ lint: $(READY)
 test: $(READY) lint ## pass every test: style, types, mathematics, runs, book
 	+@$(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),-O) test-library test-book
 
-WITH_KERNELS = tests/test_book.py tests/test_browser.py tests/test_explorer.py
+WITH_KERNELS = tests/test_book.py tests/test_browser.py tests/test_explorer.py \
+               tests/test_autoencoder_page.py tests/test_figure2_page.py tests/test_training_page.py
 
 test-library:
 	$(BIN)/python -m pytest tests $(WITH_KERNELS:%=--ignore=%)

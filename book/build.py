@@ -4,6 +4,7 @@
     python book/build.py text book/chapters/figure2.md      # the same, if only its text changed
     python book/build.py html                               # writes book/_build/html
     python book/build.py pdf                                # writes book/_build/latex/aevb.pdf
+    python book/build.py kernels                            # writes book/kernels/kernels.wasm
 
 Make decides what is out of date; every call here does its work.
 """
@@ -40,6 +41,7 @@ from aevb.files import atomic
 BOOK = Path(__file__).resolve().parent
 CHAPTERS = BOOK / "chapters"
 NOTEBOOKS = BOOK / "notebooks"
+KERNELS = BOOK / "kernels"
 BUILD = BOOK / "_build"
 PDF = BUILD / "latex" / "aevb.pdf"
 
@@ -379,9 +381,12 @@ def html(
     shutil.rmtree(BUILD / "html" / "_static" / "tippy", ignore_errors=True)
     status = render("html", config, notebooks)
     if index.exists():  # can be looked at; out of date after a failure, and with local runs in it
-        import explorer  # here, since it takes PyTorch with it, which no other command needs
+        import explorer  # here, since they take PyTorch with them, which no other command needs
+        import figure2
+        import training
 
-        explorer.write(BUILD / "html")
+        for page in (explorer, figure2, training):
+            page.write(BUILD / "html")
         os.utime(index, None if published and not status else (0, 0))
     if status:
         raise typer.Exit(status)
@@ -403,6 +408,33 @@ def references_in_place(tex: str) -> str:
     if found != 1:
         raise ValueError(f"expected one chapter of references, not {found}")
     return tex
+
+
+def compile_kernels(target: Path) -> None:
+    """Compile kernels.ts to WebAssembly; the same source gives the same bytes.
+
+    The compiler, of the version in book/kernels/package.json, is installed with npm.
+
+    Raises:
+        subprocess.CalledProcessError: npm or the compiler failed, and says why.
+    """
+    place = BUILD / "kernels"
+    place.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "kernels.ts"):
+        shutil.copy(KERNELS / name, place)
+    quiet = ["--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
+    subprocess.run(["npm", "install", *quiet], cwd=place, check=True)
+    subprocess.run(["npm", "run", "--silent", "build"], cwd=place, check=True)
+    shutil.copy(place / "kernels.wasm", target)
+
+
+@app.command()
+def kernels() -> None:
+    """Compile what the page `train` computes with; needs npm."""
+    if not shutil.which("npm"):
+        typer.echo("The compiler needs npm. On Debian: apt-get install npm", err=True)
+        raise typer.Exit(1)
+    compile_kernels(KERNELS / "kernels.wasm")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The data of the latent-space explorer: stored decoders and encoded images, as one script.
+"""The data of the pages `explorer` and `autoencoder`: stored models and images, a script for each.
 
 A script and not a data file, since a page opened from a disk may load the one and not the other.
 The same models and images give the same bytes.
@@ -15,15 +15,17 @@ from torch import Tensor
 
 from aevb import data, paths
 from aevb.files import atomic
-from aevb.model.networks import BernoulliDecoder, GaussianDecoder, Model
+from aevb.model.networks import Affine, BernoulliDecoder, GaussianDecoder, Model
 from aevb.results import models
 
-# Where the page looks for it, below the root of the rendered book.
+# Where the pages look for them, below the root of the rendered book.
 SCRIPT = Path("_static", "explorer", "data.js")
+AUTOENCODER = Path("_static", "explorer", "autoencoder-data.js")
 
 # Of the two-dimensional plane, of the sliders.
 MNIST, FACES, TEN = "mnist-nz2-aevb-seed0", "freyface-nz2-aevb-seed0", "mnist-nz10-aevb-seed0"
 POINTS = 2000  # encoded images behind the plane, at most
+FEWER_POINTS = 500  # the same of the auto-encoder
 EACH = 3  # images of every digit to interpolate between
 
 
@@ -69,6 +71,17 @@ def chosen(labels: Tensor) -> list[int]:
     return [index for row in zip(*by_digit, strict=True) for index in row]
 
 
+def test_digits(mnist: data.Dataset) -> dict[str, Any]:
+    """The `chosen` test images of MNIST."""
+    assert mnist.test_labels is not None
+    pick = chosen(mnist.test_labels)
+    return {
+        "index": pick,
+        "labels": mnist.test_labels[pick].tolist(),
+        "images": packed((mnist.test[pick] * 255).round(), "u1"),
+    }
+
+
 def content() -> dict[str, Any]:
     """All that the page knows: published models and, where the data sets are here, images."""
     stored = {
@@ -89,17 +102,14 @@ def content() -> dict[str, Any]:
     if "mnist" in here and digits:
         mnist = data.load("mnist")
         assert mnist.test_labels is not None
-        labels, pick = mnist.test_labels, chosen(mnist.test_labels)
+        labels = mnist.test_labels
         for name in digits:
             z = encoded(networks[name], mnist.test[:POINTS])
             found["points"][name] = {"z": z, "labels": packed(labels[:POINTS], "u1")}
-        found["digits"] = {
-            "index": pick,
-            "labels": labels[pick].tolist(),
+        found["digits"] = test_digits(mnist) | {
             "rows": mnist.image_shape[0],
             "columns": mnist.image_shape[1],
-            "images": packed((mnist.test[pick] * 255).round(), "u1"),
-            "z": {name: encoded(networks[name], mnist.test[pick]) for name in digits},
+            "z": {name: encoded(networks[name], mnist.test[chosen(labels)]) for name in digits},
         }
     if "freyface" in here and FACES in networks:
         faces = data.load("freyface").test
@@ -107,12 +117,42 @@ def content() -> dict[str, Any]:
     return found
 
 
+def autoencoder() -> dict[str, Any]:
+    """Encoder and decoder with two dimensions, and test images, where both are there."""
+    file = models.stored(MNIST, local=False)
+    if file is None or "mnist" not in data.available():
+        return {"model": None, "digits": None}
+    model, _ = models.read(file)
+    assert isinstance(model.decoder, BernoulliDecoder)
+    layers = {
+        f"{part}.{name}": {"weight": packed(layer.weight.detach() * layer.factor, "f2")}
+        | {"bias": packed(layer.bias.detach(), "f2")}
+        for part, network in (("encoder", model.encoder), ("decoder", model.decoder))
+        for name, layer in network.named_children()
+        if isinstance(layer, Affine)
+    }
+    mnist = data.load("mnist")
+    assert mnist.test_labels is not None
+    return {
+        "model": {"name": MNIST, "nz": model.nz, "layers": layers},
+        "digits": test_digits(mnist),
+        "points": {
+            "z": encoded(model, mnist.test[:FEWER_POINTS]),
+            "labels": packed(mnist.test_labels[:FEWER_POINTS], "u1"),
+        },
+    }
+
+
 def write(html: Path) -> Path:
-    """Write the script below the root of the rendered book; returns the file."""
-    target = html / SCRIPT
-    with atomic(target) as temporary:
-        temporary.write_text(f"window.aevbExplorerData = {json.dumps(content())};\n")
-    return target
+    """Write the scripts below the root of the rendered book; returns that of the explorer."""
+    scripts = {
+        SCRIPT: f"window.aevbExplorerData = {json.dumps(content())};\n",
+        AUTOENCODER: f"window.aevbAutoencoderData = {json.dumps(autoencoder())};\n",
+    }
+    for name, text in scripts.items():
+        with atomic(html / name) as temporary:
+            temporary.write_text(text)
+    return html / SCRIPT
 
 
 if __name__ == "__main__":

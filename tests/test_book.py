@@ -419,7 +419,8 @@ def test_a_book_with_local_runs_has_their_figure_and_counts_as_out_of_date(
 
     monkeypatch.setattr(build, "BUILD", tmp_path)
     monkeypatch.setattr(build, "render", render)
-    monkeypatch.setitem(sys.modules, "explorer", SimpleNamespace(write=lambda _: None))
+    for page in ("explorer", "figure2", "training"):
+        monkeypatch.setitem(sys.modules, page, SimpleNamespace(write=lambda _: None))
     build.html("", "", tmp_path)
     assert index.stat().st_mtime == 0
     build.html("", "", build.NOTEBOOKS)

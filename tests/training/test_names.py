@@ -13,6 +13,7 @@ from aevb.training import experiments, names
 from aevb.training.run import SELECTION, Run
 
 RUN = experiments.figure2_run("mnist", 20, "aevb")
+FACES = experiments.figure2_run("freyface", 5, "aevb")
 CANDIDATE = "mnist-nz20-aevb-seed0-step0.02"
 
 
@@ -88,6 +89,7 @@ def test_a_wrong_setting_is_named(settings: list[str], named: str) -> None:
         ("freyface-nz2-aevb-seed4", "figure2", ["split=0"]),
         ("mnist-nz7-aevb-seed0", None, []),
         ("n2000-aevb-seed0", None, []),
+        ("n1000-nz2-aevb-seed0", None, []),
         ("mnist-nz2-mcem-seed0", None, []),
         ("mnist-nz20-new-seed0", None, []),
     ],
@@ -102,6 +104,12 @@ def test_a_run_that_is_not_the_papers_needs_a_study_of_its_own(
     run = names.parse(name, "other", settings)
     assert (run.study, run.name) == ("other", name)
     assert names.command(run, 10).startswith(f"aevb run {name} --budget 10 --study other")
+
+
+def test_the_dimensions_of_figure_3_are_left_out_of_a_name() -> None:
+    assert names.parse("n1000-nz2-aevb-seed0", "other").nz == 2
+    with pytest.raises(ConfigurationError, match="n1000-nz3-aevb-seed0"):
+        names.parse("n1000-nz3-aevb-seed0", "other")
 
 
 @pytest.mark.parametrize("study", ["", "figure2/", "./figure2", "../../curves", ".hidden", "a b"])
@@ -147,7 +155,7 @@ def test_the_command_of_a_run_makes_it(run: Run) -> None:
 @pytest.mark.parametrize(
     ("run", "named"),
     [
-        (replace(experiments.figure3_run(1000, "aevb"), study="other", nz=5), "cannot set nz"),
+        (replace(FACES, study="other", n_train=1000), "cannot set dataset"),
         (Run(study="figure2", prior=0.0), "figure2 .* --study"),
     ],
 )

@@ -7,39 +7,10 @@
   const FACES = "freyface-nz2-aevb-seed0";
   const TEN = "mnist-nz10-aevb-seed0";
   const NEIGHBOURS = 15;
+  const { bytes, halves, linear, rowsOf, standardNormal, minus, fixed, element, paint, eachFrame, speaker, choices } =
+    window.aevbCommon;
 
   // ------------------------------------------------------------------------------- numbers
-
-  function bytes(base64) {
-    return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-  }
-
-  function half(bits) {
-    const sign = bits & 0x8000 ? -1 : 1;
-    const exponent = (bits >> 10) & 31;
-    const fraction = bits & 1023;
-    if (exponent === 0) return sign * fraction * 2 ** -24;
-    if (exponent === 31) return fraction ? NaN : sign * Infinity;
-    return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-  }
-
-  const table = Float32Array.from({ length: 65536 }, (_, bits) => half(bits));
-
-  function halves(base64) {
-    const raw = bytes(base64);
-    const view = new DataView(raw.buffer);
-    return Float32Array.from({ length: raw.length / 2 }, (_, i) => table[view.getUint16(2 * i, true)]);
-  }
-
-  // x W + b for one row x, W stored row by row.
-  function linear(x, layer) {
-    const out = layer.bias.slice();
-    for (let i = 0, k = 0; i < x.length; i++) {
-      const xi = x[i];
-      for (let j = 0; j < out.length; j++, k++) out[j] += xi * layer.weight[k];
-    }
-    return out;
-  }
 
   const models = {};
   for (const [name, stored] of Object.entries(data.models)) {
@@ -51,10 +22,6 @@
         return linear(hidden, layers[1]).map((a) => 1 / (1 + Math.exp(-a)));
       },
     };
-  }
-
-  function rowsOf(flat, width) {
-    return Array.from({ length: flat.length / width }, (_, i) => flat.subarray(i * width, (i + 1) * width));
   }
 
   const points = {};
@@ -92,10 +59,6 @@
     return `Digits of the ${NEIGHBOURS} nearest test images: ${words.join(", ")}.`;
   }
 
-  function standardNormal() {
-    return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
-  }
-
   const PATHS = {
     straight: (a, b, t) => Array.from(a, (ai, i) => (1 - t) * ai + t * b[i]),
     // Direction along the great circle, norm linear in t.
@@ -112,58 +75,11 @@
 
   // ------------------------------------------------------------------------------ the page
 
-  const minus = (text) => text.replace("-", "−");
-  const fixed = (value, digits) => minus(value.toFixed(digits));
   const inWords = (z) => `(${Array.from(z, (v) => fixed(v, 2)).join(", ")})`;
-
-  function element(tag, attributes, ...children) {
-    const made = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    made.append(...children);
-    return made;
-  }
-
-  // Ink is dark on white for digits; a face is lit.
-  function paint(canvas, images, dataset, rows, columns) {
-    const width = columns * images.length;
-    if (canvas.width !== width || canvas.height !== rows) Object.assign(canvas, { width, height: rows });
-    const context = canvas.getContext("2d");
-    const picture = context.createImageData(width, rows);
-    images.forEach((image, k) => {
-      for (let i = 0; i < image.length; i++) {
-        const at = 4 * (Math.floor(i / columns) * width + k * columns + (i % columns));
-        const grey = 255 * (dataset === "mnist" ? 1 - image[i] : image[i]);
-        picture.data.set([grey, grey, grey, 255], at);
-      }
-    });
-    context.putImageData(picture, 0, 0);
-  }
 
   function paintDecoded(canvas, name, ...zs) {
     const model = models[name];
     paint(canvas, zs.map((z) => model.decode(z)), model.dataset, model.rows, model.columns);
-  }
-
-  // At most once a frame, however often it is asked for.
-  function eachFrame(draw) {
-    let waiting = false;
-    return () => {
-      if (waiting) return;
-      waiting = true;
-      requestAnimationFrame(() => {
-        waiting = false;
-        draw();
-      });
-    };
-  }
-
-  // Says it once the value has come to rest, so that a screen reader is not flooded.
-  function speaker(target, words) {
-    let timer = 0;
-    return (now) => {
-      clearTimeout(timer);
-      timer = setTimeout(() => (target.textContent = words()), now ? 0 : 200);
-    };
   }
 
   function setSlider(input, value) {
@@ -181,15 +97,6 @@
       root: element("div", { class: "explorer-slider" }, label, input, output),
       show: (value) => setSlider(input, value),
     };
-  }
-
-  function choices(fieldset, name, options, chosen, onChange) {
-    for (const [value, text] of options) {
-      const input = element("input", { type: "radio", name, value });
-      input.checked = value === chosen;
-      input.addEventListener("change", () => onChange(value));
-      fieldset.append(element("label", {}, input, ` ${text}`));
-    }
   }
 
   // ------------------------------------------------------------------------------ the plane

@@ -7,7 +7,7 @@ from aevb import data
 from aevb.errors import ConfigurationError
 from aevb.learners import LEARNERS
 from aevb.training.log_points import last_log_point
-from aevb.training.run import SELECTION, Run
+from aevb.training.run import NZ_OF_FIGURE3, SELECTION, Run
 
 DATASETS: dict[str, dict[str, Any]] = {
     "mnist": {"likelihood": "bernoulli", "n_hidden": 500, "minibatch": 100},
@@ -85,14 +85,14 @@ def figure2_run(dataset: data.Name, nz: int, algorithm: str, seed: int = 0) -> R
     return Run(dataset=dataset, nz=nz, algorithm=algorithm, seed=seed, **settings)
 
 
-def figure3_run(n_train: int, algorithm: str, seed: int = 0) -> Run:
-    """The run behind one curve of Figure 3."""
-    settings = {"measure": "marginal_loglik"} | _settings(n_train, 3, algorithm)
+def figure3_run(n_train: int, algorithm: str, seed: int = 0, nz: int = NZ_OF_FIGURE3) -> Run:
+    """The run behind one curve of Figure 3, or one with other latent dimensions."""
+    settings = {"measure": "marginal_loglik"} | _settings(n_train, nz, algorithm)
     if algorithm in LEARNERS and LEARNERS[algorithm].takes_all_points:
         settings["minibatch"] = n_train
     return Run(
         study="figure3",
-        nz=3,
+        nz=nz,
         n_hidden=100,
         n_train=n_train,
         algorithm=algorithm,

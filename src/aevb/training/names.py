@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from aevb.errors import ConfigurationError
 from aevb.learners import LEARNERS
 from aevb.training.experiments import DATASETS, RUNS, candidates, figure2_run, figure3_run
-from aevb.training.run import Run
+from aevb.training.run import NZ_OF_FIGURE3, Run
 
 
 def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> Run:
@@ -81,13 +81,16 @@ def paper_run(name: str) -> Run:
         if match := re.fullmatch(rf"({datasets})-nz(\d+)-({algorithms})-seed(\d+)", name):
             dataset, nz, algorithm, seed = match.groups()
             return figure2_run(dataset, int(nz), algorithm, int(seed))  # type: ignore[arg-type]
-        if match := re.fullmatch(rf"n([1-9]\d*)-({algorithms})-seed(\d+)", name):
-            n_train, algorithm, seed = match.groups()
-            return figure3_run(int(n_train), algorithm, int(seed))
+        if match := re.fullmatch(rf"n([1-9]\d*)(?:-nz(\d+))?-({algorithms})-seed(\d+)", name):
+            n_train, nz, algorithm, seed = match.groups()
+            run = figure3_run(int(n_train), algorithm, int(seed), int(nz or NZ_OF_FIGURE3))
+            if run.name == name:  # else it has the nz that a name leaves out
+                return run
     raise ConfigurationError(
         f"no run is called {name!r}: expected <{datasets}>-nz<number>-<{algorithms}>"
         f"-seed<number>, for example mnist-nz20-aevb-seed0, or n<number>-<{algorithms}>"
-        "-seed<number>, for example n1000-mcem-seed0"
+        f"-seed<number>, for example n1000-mcem-seed0; with another nz than {NZ_OF_FIGURE3}, "
+        "n1000-nz2-aevb-seed0"
     )
 
 

@@ -21,6 +21,8 @@ SELECTION = "step-size-selection"
 # dimensions, −542.4 with 10 and +60 with 20.
 MAX_NZ_OF_APPENDIX_D = 5
 
+NZ_OF_FIGURE3 = 3  # a name leaves it out
+
 ENCODER_SETTINGS = ("encoder_log_variance_factor", "init_encoder_log_variance_std")
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -137,8 +139,10 @@ class Run:
     @property
     def name_without_seed(self) -> str:
         """What the names of all seeds begin with."""
-        what = f"{self.dataset}-nz{self.nz}" if self.n_train is None else f"n{self.n_train}"
-        return f"{what}-{self.algorithm}"
+        if self.n_train is None:
+            return f"{self.dataset}-nz{self.nz}-{self.algorithm}"
+        nz = "" if self.nz == NZ_OF_FIGURE3 else f"-nz{self.nz}"
+        return f"n{self.n_train}{nz}-{self.algorithm}"
 
     @property
     def samples_per_update(self) -> int:
