@@ -140,6 +140,7 @@ def _write_grey(name: str, seed: int) -> Path:
     with atomic(target) as temporary:
         table.to_csv(temporary, index=False, float_format="%.7g")
     manifest = _manifest(name, grey.configuration(seed), dataset)
+    manifest["samples"] = len(dataset.train)
     manifest["versions"] |= grey.versions()
     curves.write_manifest(target, manifest)
     return target
