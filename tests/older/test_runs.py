@@ -34,7 +34,7 @@ BINARY = replace(
 
 @pytest.mark.parametrize("name", ["rbm-pcd", "rbm-seed0", "rbm-pcd-seed", "rbm-pcd-seedx"])
 def test_a_name_that_does_not_exist_is_refused_with_those_that_do(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="rbm-pcd-seed0.*mixture-k10"):
+    with pytest.raises(ConfigurationError, match=r"rbm-pcd-seed0.*mixture-k10"):
         runs.write(name)
 
 

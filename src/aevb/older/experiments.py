@@ -296,8 +296,10 @@ class Deep(Experiment):
         return self.training(learner, dataset.train)
 
     def _estimate(self, model: DBN, dataset: Dataset, steps: int, at: str) -> Row:
-        units = torch.sigmoid(model.lower.hidden_logits(evaluation.evaluated(dataset.train)))
-        z = annealed(model.top, mean_logits(units), steps, self.noise(f"annealing {at}"))
+        # From the side of h₂: the top began upside down, so that is where the images were.
+        h = torch.sigmoid(model.lower.hidden_logits(evaluation.evaluated(dataset.train)))
+        base = mean_logits(torch.sigmoid(model.top.hidden_logits(h)))
+        z = annealed(model.top.upside_down(), base, steps, self.noise(f"annealing {at}"))
         noise = self.noise(f"q {at}")
         row = _row(
             train=model.log_ratio(evaluation.evaluated(dataset.train), noise) - z.log_z,

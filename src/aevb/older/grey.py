@@ -18,7 +18,7 @@ from aevb.model.randomness import generator
 LATENT = (20, 100, 300, 600)
 COMPONENTS = 100
 FLOORS = (1e-2, 1e-3, 1e-4)  # added to the variance of every pixel of a component
-ITERATIONS = 20
+ITERATIONS = 10
 
 
 def configuration(seed: int) -> dict[str, Any]:
