@@ -278,11 +278,14 @@ class Machine(Experiment):
 
 @dataclass(frozen=True)
 class Deep(Experiment):
-    """A second layer on the machine of `needs`, which the top begins upside down."""
+    """A second layer on the machine of `needs`, which the top begins upside down.
+
+    With the step size of the first layer, Adagrad's first steps lose that start.
+    """
 
     samples: float = 5.0e5
     optimisation: Optimisation = field(
-        default_factory=lambda: Optimisation(step_size=0.05, weight_decay=MINIBATCH / 50_000)
+        default_factory=lambda: Optimisation(step_size=0.01, weight_decay=MINIBATCH / 50_000)
     )
     kind: ClassVar[str] = "lower bound, log Z by annealed importance sampling"
     needs: ClassVar[str] = "rbm-pcd"
