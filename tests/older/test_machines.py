@@ -17,7 +17,8 @@ def states(n: int) -> torch.Tensor:
 
 
 LINES = states(3)
-PATTERNS = torch.cat([LINES.repeat_interleave(3, 1), LINES.repeat(1, 3)]).unique(dim=0)
+BOTH = torch.cat([LINES.repeat_interleave(3, 1), LINES.repeat(1, 3)])
+PATTERNS = BOTH.unique(dim=0)  # type: ignore[no-untyped-call]
 
 
 def machine(pixels: int, hidden: int, scale: float = 1.0) -> RBM:

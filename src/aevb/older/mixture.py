@@ -76,7 +76,7 @@ class EM(Learner):
         *,
         pseudo_counts: float = 0.1,
     ) -> None:
-        super().__init__(model, optimisation, noise)
+        super().__init__(model, optimisation, noise)  # type: ignore[arg-type]
         self.mixture, self.pseudo_counts = model, pseudo_counts
 
     @torch.no_grad()

@@ -101,7 +101,7 @@ class ContrastiveDivergence(Learner):
         schedule: tuple[tuple[int, int], ...] = ((0, 1),),
         persistent: bool = False,
     ) -> None:
-        super().__init__(model, optimisation, noise)
+        super().__init__(model, optimisation, noise)  # type: ignore[arg-type]
         self.rbm, self.schedule, self.persistent = model, schedule, persistent
         self.memory["update"] = torch.zeros((), dtype=torch.int64)
 
