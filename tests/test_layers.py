@@ -16,7 +16,7 @@ FLOORS = [
     {"learners"},
     {"results"},
     {"training"},
-    {"clinic"},
+    {"clinic", "older"},
     {"comparison"},
     {"figures", "judge_command", "terminal"},
     {"cli"},

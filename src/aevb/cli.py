@@ -16,6 +16,7 @@ from aevb.clinic import runs as clinic
 from aevb.comparison import claims, receipt, reestimates, reference, report, same_seed
 from aevb.errors import ConfigurationError, DamagedFileError
 from aevb.judge_command import judge_curve
+from aevb.older import runs as older
 from aevb.results import archive, citing, curves, publishing
 from aevb.terminal import Progress, StopOnSignal
 from aevb.training import experiments, job, names, selection
@@ -206,6 +207,18 @@ def run_clinic(
         if not (sizes := re.fullmatch(r"mnist-nz(\d+)-seed(\d+)", name)):
             raise ConfigurationError(f"{name!r}: expected a name such as mnist-nz20-seed0")
         print(clinic.write(int(sizes[1]), int(sizes[2])))
+
+
+@app.command("older")
+def run_older(
+    experiments_: Annotated[
+        list[str], typer.Argument(metavar="NAMES", help="Such as rbm-pcd-seed0.")
+    ],
+) -> None:
+    """Train older generative models of MNIST, and write their files to results/older."""
+    torch.set_num_threads(1)
+    for name in experiments_:
+        print(older.write(name))
 
 
 @app.command("reference")

@@ -114,7 +114,8 @@ class Training:
         if not self.rows:
             return False
         first, last = self.rows[0], self.rows[-1]
-        updates = max(ascent.optimisation.warmup for ascent in self.learner.ascents.values())
+        warmups = (ascent.optimisation.warmup for ascent in self.learner.ascents.values())
+        updates = max(warmups, default=0)
         warmup = updates * self.samples_per_update
         healed = last["samples"] >= max(WARMUPS_TO_HEAL * warmup, SAMPLES_TO_HEAL)
         bound, untrained = last["train_running"], first["train_running"]

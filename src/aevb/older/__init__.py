@@ -1,0 +1,1 @@
+"""Older generative models of MNIST: learners of the same protocol, one file each."""
