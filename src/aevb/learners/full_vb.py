@@ -53,10 +53,11 @@ class FullVB(Learner):
 
     def step(self, x: Tensor) -> Tensor:
         """The body of Algorithm 2, for a minibatch `(M, pixels)` and one draw of θ for each row."""
-        epsilon = normal(self.noise, 1, len(x), self.model.nz)
+        # ε for z; ζ, for θ, is drawn inside the decoder
+        epsilon = normal(self.noise, 1, len(x), self.model.nz)  # (1, M, nz)
         with weights_drawn(self.model.decoder, self.noise):
             bound = lower_bound(self.model, x, epsilon)  # (M,)
-        # f / N of equation 27, with both divergences in closed form, as in F.1
+        # The mean of f / N (equation 21), both divergences in closed form as in equation 24
         kl = kl_of_weights(self.model.decoder, self.precision)
         objective = bound.sum() - self.share * kl
         every = {n: p for a in self.ascents.values() for n, p in a.parameters.items()}
