@@ -17,6 +17,7 @@ from aevb.model.randomness import normal
 
 # A standard deviation of 0.05: wider than the initial weights, far from the prior's 1.
 INITIAL_LOG_VARIANCE = -6.0
+LOG_VARIANCE = "weight_log_variance"
 
 
 class FullVB(Learner):
@@ -24,7 +25,7 @@ class FullVB(Learner):
 
     θ are the weight matrices of the decoder, with the prior N(0, I / τ) that AEVB's runs have.
     Biases, which have no prior there, stay points, and so does the encoder. The decoder's weights
-    are the means of q(θ); the log variance of each stands beside it, as `weight_log_variance`.
+    are the means of q(θ); the log variance of each stands beside it, as `LOG_VARIANCE`.
 
     Args as for `Learner`.
 
@@ -41,9 +42,8 @@ class FullVB(Learner):
         self.share = optimisation.share
         self.precision = optimisation.weight_decay / optimisation.share  # τ
         for layer in weighted_layers(model.decoder):
-            if not hasattr(layer, "weight_log_variance"):
-                start = torch.full_like(layer.weight, INITIAL_LOG_VARIANCE)
-                layer.weight_log_variance = nn.Parameter(start)
+            start = torch.full_like(layer.weight, INITIAL_LOG_VARIANCE)
+            layer.register_parameter(LOG_VARIANCE, nn.Parameter(start))
         # The prior of θ is in the bound.
         in_bound = replace(optimisation, weight_decay=0.0)
         self.ascents = {
@@ -77,7 +77,7 @@ def kl_of_weights(decoder: Decoder, precision: float) -> Tensor:
     """KL(q(θ) ‖ N(0, I / τ)), closed form (F.1); a scalar, nats for the whole training set."""
     total = torch.zeros(())
     for layer in weighted_layers(decoder):
-        log_variance = layer.weight_log_variance + math.log(precision)
+        log_variance = layer.get_parameter(LOG_VARIANCE) + math.log(precision)
         squares = precision * layer.weight.square()
         total = total + 0.5 * (squares + log_variance.exp() - log_variance - 1).sum()
     return total
@@ -93,7 +93,7 @@ def weights_drawn(decoder: Decoder, noise: Generator) -> Iterator[None]:
 
     def draw(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         assert isinstance(layer, Affine)
-        variance = layer.weight_log_variance.exp() * layer.factor**2
+        variance = layer.get_parameter(LOG_VARIANCE).exp() * layer.factor**2
         spread = inputs[0].square() @ variance
         return output + (spread + 1e-12).sqrt() * normal(noise, *output.shape)
 
