@@ -108,7 +108,7 @@ def train_runs(
             diverged.append(str(error))
             continue
         curve = curves.read(paths.curve(paths.local(), run.study, run.name))
-        estimated = run.measure == "marginal_loglik"
+        estimated = run.measure in ("marginal_loglik", "predictive_loglik")
         print(
             f"{run.name}: {'estimated log p(x) of test points' if estimated else 'test bound'} "
             f"{curve.table.test.iloc[-1]:.2f} nats at {curve.samples:,} samples "

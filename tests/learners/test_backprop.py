@@ -116,7 +116,7 @@ def test_an_encoder_or_a_learner_of_ones_own_is_not_taken_for_the_papers() -> No
     class OtherLearner(AEVB):
         pass
 
-    model, options = begin(RUN).learner.model, {"n_samples": 1, "estimator": "B"}
+    model, options = begin(RUN).learner.model, {"n_samples": 1, "estimator": "B", "beta": 1.0}
     assert faster(AEVB, model, options) is BackpropAEVB
     assert faster(OtherLearner, model, options) is OtherLearner
     model.encoder.__class__ = OtherEncoder

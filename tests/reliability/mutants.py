@@ -80,7 +80,7 @@ MUTANTS = [
     Mutant("fast wake-sleep: ratio's sign", "learners/backprop.py", "0.5 * (noise.square() - z.square() + log_variance)", "0.5 * (noise.square() + z.square() + log_variance)", BACKPROP),
     Mutant("fast encoder: factor not in its gradient", "learners/backprop.py", "scaled = grad_log_variance * self.factor", "scaled = grad_log_variance", BACKPROP),
     Mutant("fast step for any decoder", "learners/backprop.py", "type(decoder) in (BernoulliDecoder, GaussianDecoder)", "isinstance(decoder, (BernoulliDecoder, GaussianDecoder))", BACKPROP),
-    Mutant("fast step for any number of samples", "learners/backprop.py", ' and options == {"n_samples": 1, "estimator": "B"}', "", BACKPROP + " " + LEARNERS),
+    Mutant("fast step for any number of samples", "learners/backprop.py", ' and options == PAPERS_AEVB', "", BACKPROP + " " + LEARNERS),
     Mutant("AEVB climbs the mean", "learners/aevb.py", "climb(bound.sum())", "climb(bound.mean())", LEARNERS),
     Mutant("wake moves the encoder", "learners/wake_sleep.py", 'self.ascents["decoder"].climb', 'self.ascents["encoder"].climb', LEARNERS),
     Mutant("sleep comes first", "learners/wake_sleep.py", "if self.sleep_first:", "if not self.sleep_first:", LEARNERS),

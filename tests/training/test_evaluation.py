@@ -1,7 +1,9 @@
 """What the columns of a curve are evaluated on: which images of larger sets, and how many."""
 
+import math
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -13,9 +15,13 @@ from aevb.inference.likelihood import (
     sample_posterior,
     starting_points,
 )
+from aevb.learners.full_vb import FullVB
+from aevb.learners.optimiser import Optimisation
+from aevb.model.bound import kl_to_standard_normal
 from aevb.model.networks import Architecture, Initialisation, Model, initialised
 from aevb.model.randomness import generator
-from aevb.training import evaluation
+from aevb.training import evaluation, job
+from aevb.training.run import Run
 
 NZ, LOGIT = 2, 2.0**18
 
@@ -115,3 +121,56 @@ def test_likelihoods_are_read_by_appendix_d_with_the_papers_settings() -> None:
         accurate = importance_sampled(joint, samples, same, n_samples=200, inflation=1.2)
         assert torch.equal(found[split], appendix_d(samples, "scott").double())
         assert torch.equal(found[f"{split}_accurate"], accurate.double())
+
+
+def test_rates_and_distortions_say_what_the_bound_is_made_of() -> None:
+    """With two of three latent dimensions in use, and a posterior that is known: q(z|x)."""
+    sizes = Architecture(12, 7, 3, "bernoulli")
+    small = initialised(sizes, Initialisation(std=0.0), generator(0, "start"))
+    with torch.no_grad():
+        small.encoder.hidden.weight.normal_(generator=generator(0, "hidden"))
+        small.encoder.mean.weight[:, :2] = 0.3
+        small.encoder.mean.weight[:, 2] = 1e-4
+    pixels = torch.rand(90, 12, generator=noise())
+    mnist = Dataset("mnist", pixels[:20], pixels[:0], pixels[20:], (3, 4))
+    values = evaluation.rates_and_distortions(small, mnist.train, mnist, noise())
+    assert list(values) == ["train", "test", "test_rate", "test_loglik", "active_units"]
+    q = small.encoder(mnist.test)
+    torch.testing.assert_close(values["test_rate"], kl_to_standard_normal(q).double())
+    # The decoder ignores z: log p(x|z) = log p(x) = −12 ln 2, and the bound loses the rate.
+    known = torch.full((70,), -12 * math.log(2), dtype=torch.float64)
+    torch.testing.assert_close(values["test"] + values["test_rate"], known)
+    assert values["test_loglik"].mean().item() == pytest.approx(-12 * math.log(2), abs=0.1)
+    assert values["active_units"] == 2
+
+
+def test_a_column_of_one_number_has_no_standard_error() -> None:
+    run = Run(study="x", n_hidden=8, nz=2, measure="rate_and_distortion")
+    pixels = torch.rand(90, 12, generator=noise())
+    mnist = Dataset("mnist", pixels[:20], pixels[:0], pixels[20:], (3, 4))
+    row = evaluation.evaluate(job.start(run, mnist), run, mnist)
+    assert row is not None
+    assert "test_rate_se" in row
+    assert "active_units_se" not in row
+
+
+def test_predictive_likelihoods_average_over_the_weights() -> None:
+    """With all weights at zero, the logit of every pixel is then Gaussian given z: a known mean."""
+    sizes = Architecture(1, 2, 2, "bernoulli")
+    small = initialised(sizes, Initialisation(std=0.0), generator(0, "start"))
+    FullVB(small, Optimisation(weight_decay=1.0), noise())
+    pixels = torch.ones(1000, 1)
+    mnist = Dataset("mnist", pixels, pixels[:0], pixels, (1, 1))
+    with torch.no_grad():
+        small.decoder.get_parameter("hidden.weight_log_variance").fill_(-60.0)
+        small.decoder.get_parameter("logits.weight_log_variance").fill_(3.0)
+        small.decoder.get_parameter("hidden.bias").fill_(30.0)  # h = 1
+        small.decoder.get_parameter("logits.bias").fill_(1.5)
+    values = evaluation.predictive_logliks(small, mnist.train, mnist, noise())
+    assert list(values) == ["train", "train_predictive", "test", "test_predictive"]
+    logit = 1.5 + (2 * math.exp(3.0)) ** 0.5 * torch.randn(100_000, generator=noise())
+    expected = torch.sigmoid(logit).mean().log().item()
+    for split in ("train", "test"):
+        mean = torch.sigmoid(torch.tensor(1.5)).log().item()
+        assert values[split].mean().item() == pytest.approx(mean, abs=0.01)
+        assert values[f"{split}_predictive"].mean().item() == pytest.approx(expected, abs=0.01)

@@ -8,13 +8,19 @@ from pydantic import ValidationError
 
 from aevb.learners.optimiser import Optimisation
 from aevb.model.networks import Architecture
-from aevb.training.run import Run
+from aevb.training.run import LATER_SETTINGS, Run
 
 
 def test_every_setting_is_in_a_manifest() -> None:
     run = Run(study="other", dataset="freyface", nz=10, algorithm="wake-sleep", split=3)
-    assert run.configuration == asdict(run)
+    assert run.configuration == {k: v for k, v in asdict(run).items() if k not in LATER_SETTINGS}
     assert {"hidden_layers": 1, "step_size": 0.01, "split": 3}.items() <= run.configuration.items()
+
+
+def test_a_later_setting_is_in_a_manifest_where_it_is_not_the_default() -> None:
+    """So the digests of curves from before it stay."""
+    assert "beta" not in Run().configuration
+    assert Run(beta=0.5).configuration == Run().configuration | {"beta": 0.5}
 
 
 def test_a_run_has_a_name_in_its_study() -> None:
@@ -25,7 +31,7 @@ def test_a_run_has_a_name_in_its_study() -> None:
 
 def test_the_prior_is_shared_by_all_training_points() -> None:
     run = Run(prior=3.0, minibatch=20, warmup=7, step_size=0.02, optimiser="adam")
-    assert run.optimisation(600) == Optimisation("adam", 0.02, 7, weight_decay=0.1)
+    assert run.optimisation(600) == Optimisation("adam", 0.02, 7, weight_decay=0.1, share=20 / 600)
 
 
 def test_the_networks_have_the_sizes_of_the_run() -> None:
@@ -52,6 +58,10 @@ WAKE_SLEEP = {"algorithm": "wake-sleep"}
         ({"measure": "marginal_loglik"}, "measure marginal_loglik .* 5 .* 20"),
         ({"dataset": "freyface", "measure": "lower_bound_by_subset"}, "lower_bound_by.* mnist"),
         ({"split": 1}, "split .* freyface"),
+        (WAKE_SLEEP | {"beta": 0.5}, "beta .* aevb, not wake-sleep"),
+        ({"beta": -1.0}, "beta"),
+        ({"measure": "predictive_loglik"}, "predictive_loglik .* full-vb, not aevb"),
+        ({"algorithm": "full-vb", "prior": 0.0}, "prior must be positive for full-vb"),
         ({"split": -1}, "split"),
         ({"step_size": 0.0}, "step_size"),
         ({"step_size": float("nan")}, "step_size"),

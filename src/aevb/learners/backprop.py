@@ -23,6 +23,8 @@ from aevb.model.randomness import normal, uniform
 # exp of a logit a little larger overflows.
 LARGEST_LOGIT = 80.0
 
+PAPERS_AEVB = {"n_samples": 1, "estimator": "B", "beta": 1.0}
+
 
 def faster(kind: type[Learner], model: Model, options: Mapping[str, Any]) -> type[Learner]:
     """The class with gradients by hand for a learner with `options`, or the learner itself."""
@@ -34,7 +36,7 @@ def faster(kind: type[Learner], model: Model, options: Mapping[str, Any]) -> typ
         and not decoder.deeper
         and next(encoder.parameters()).device.type == "cpu"
     )
-    if is_known and kind is AEVB and options == {"n_samples": 1, "estimator": "B"}:
+    if is_known and kind is AEVB and options == PAPERS_AEVB:
         return BackpropAEVB
     return BackpropWakeSleep if is_known and kind is WakeSleep else kind
 

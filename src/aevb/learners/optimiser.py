@@ -17,12 +17,14 @@ class Optimisation:
         step_size: of either.
         warmup: in the first so many updates only the accumulators change.
         weight_decay: precision of the Gaussian prior on weight matrices, times M / N; 0 for none.
+        share: M / N, the share of the training set in a minibatch.
     """
 
     algorithm: Literal["adagrad", "adam"] = "adagrad"
     step_size: float = 0.01
     warmup: int = 100
     weight_decay: float = 0.0
+    share: float = 1.0
 
 
 # What each algorithm keeps for a parameter, and its first value. Adagrad's 1e-8 stands for an

@@ -1,5 +1,7 @@
 """The wake-sleep algorithm (Hinton et al. 1995), on-line, with the encoder of AEVB."""
 
+from typing import ClassVar
+
 import torch
 from torch import Generator, Tensor
 
@@ -23,7 +25,7 @@ class WakeSleep(Learner):
     """
 
     optimised_parts = ("encoder", "decoder")
-    options = ("sleep_first", "clip_dreams")
+    options: ClassVar[tuple[str, ...]] = ("sleep_first", "clip_dreams")
 
     def __init__(
         self,

@@ -261,6 +261,6 @@ def needs_training(run: Run, budget: str | float) -> bool:
     end = stopping_point(run, budget)
     if (file := checkpoints.curve_file(run)) is None:
         return True
-    if run.measure == "marginal_loglik" and end < evaluation.FIRST_MARGINAL_LOGLIK:
+    if run.measure in evaluation.IN_SECONDS and end < evaluation.FIRST_MARGINAL_LOGLIK:
         end = run.samples_per_update  # the only log point before that
     return bool(curves.read_manifest(file)["samples"] < end)
