@@ -145,7 +145,7 @@ def test_page(name: str, browser: Browser, base: str) -> None:
     page.close()
 
 
-@pytest.mark.parametrize("name", ["intro", "notebooks/figure2"])
+@pytest.mark.parametrize("name", ["intro", "notebooks/figure2", "notebooks/result"])
 def test_figure2_is_rearranged_on_a_phone(name: str, browser: Browser, base: str) -> None:
     visit = Visit(browser, base)
     content = "e => getComputedStyle(e.querySelector('img')).content"

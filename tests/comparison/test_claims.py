@@ -48,6 +48,7 @@ def test_short_curves_decide_nothing(project: Path) -> None:
 def test_curves_to_the_edge_decide_and_one_panel_is_enough_to_refute(project: Path) -> None:
     publish_every_pair({1e5: -300, 1e6: -110, 6e8: -100}, {1e5: -300, 6e8: -120})
     assert [finding.holds for finding in ours()[:4]] == [True, True, True, True]
+    assert ours()[0].effect == "MNIST: +20.0 nats; Frey Face: +16.6 nats"
     # The end of wake-sleep is enough for the speed, if AEVB has reached it, but not for the height.
     publish(pair("mnist", 3)[0], {1e5: -300, 1e6: -110})
     assert [finding.holds for finding in ours()[:2]] == [None, True]
@@ -61,6 +62,7 @@ def test_more_latent_variables_overfit_if_their_test_bound_is_lower(project: Pat
     found = ours()[2]
     assert found.holds is False
     assert "−3.0 nats" in found.evidence
+    assert found.effect == "−3.0 nats at 250\u00a0M"
 
 
 def test_train_is_held_against_the_images_of_the_papers_test_curve(project: Path) -> None:

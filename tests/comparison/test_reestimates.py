@@ -153,3 +153,12 @@ def test_the_rows_of_a_model_are_of_its_training_and_of_the_test_images(
     assert set(seen) == {f"{run.name} train", f"{run.name} test"}
     assert table["train"] == pytest.approx(mnist.train.sum().item(), rel=1e-5)
     assert table["test"] == pytest.approx(mnist.test.sum().item(), rel=1e-5)
+
+
+def test_the_inferred_reading_lowers_every_published_curve() -> None:
+    found = reestimates.against_paper()
+    assert len(found) == len(reestimates.read())
+    np.testing.assert_allclose(found.half + found.pairing, found["shift"], atol=1e-9)
+    np.testing.assert_allclose(found.ours - found.paper + found["shift"], found.corrected)
+    assert (found["shift"] < 0).all()
+    assert (found.spread > 0).all()

@@ -20,11 +20,13 @@ class Finding(NamedTuple):
         holds: whether the claim holds; None if the curves are too short to decide.
         so_far: whether it holds as far as the curves go; None without curves.
         evidence: the numbers behind it.
+        effect: the main one of them in a few words.
     """
 
     holds: bool | None
     so_far: bool | None
     evidence: str
+    effect: str = "–"
 
     @property
     def verdict(self) -> str:
@@ -125,7 +127,11 @@ def _above(table: pd.DataFrame) -> Finding:
         f"AEVB is ahead on train and test in {ahead.count(True)} of {len(table)} panels, {edge} "
         f"read at the edge of the axis: {margins}."
     )
-    return Finding(_every(ends), _every(ahead), evidence)
+    effect = "; ".join(
+        f"{where}: {span(rows.test, signed)} nats"
+        for where, rows in table.groupby("data", sort=False)
+    )
+    return Finding(_every(ends), _every(ahead), evidence, effect)
 
 
 def _faster(table: pd.DataFrame) -> Finding:
@@ -142,7 +148,7 @@ def _faster(table: pd.DataFrame) -> Finding:
         f"to the edge of the axis in {sum(table.level_is_final)} of them. "
         f"The samples that wake-sleep needs, divided by those that AEVB needs: {times}."
     )
-    return Finding(_every(final), _every(sooner), evidence)
+    return Finding(_every(final), _every(sooner), evidence, f"{times} times")
 
 
 def _ratio(value: float) -> str:
@@ -177,7 +183,8 @@ def _superfluous(found: Lines, paper: Lines) -> Finding:
         f"{signed(gain)} nats; train minus validation is {gaps['ours']} nats with {many.nz} and "
         f"{few.nz}" + (f", the paper's there {gaps['paper']}." if found is not paper else ".")
     )
-    return Finding(not_below if samples == edge else None, not_below, evidence)
+    effect = f"{signed(gain)} nats at {millions(samples)}"
+    return Finding(not_below if samples == edge else None, not_below, evidence, effect)
 
 
 def _beyond_axis(found: Lines, paper: Lines) -> Finding:
@@ -187,7 +194,7 @@ def _beyond_axis(found: Lines, paper: Lines) -> Finding:
     several seeds the longest curve is read.
     """
     ends: list[bool | None] = []
-    stays, evidence = [], []
+    stays, evidence, falls = [], [], []
     for nz in experiments.NZ["freyface"]:
         run = experiments.figure2_run("freyface", nz, "aevb")
         seeds = [
@@ -202,12 +209,15 @@ def _beyond_axis(found: Lines, paper: Lines) -> Finding:
             continue
         peak, last = line.values.max(), line.values[-1]
         stays.append(bool(peak - last < 0.02 * abs(peak)))
+        falls.append((peak - last) / abs(peak))
         final = line.end >= paper[run, "test"].end
         ends.append(stays[-1] if final or not stays[-1] else None)
         evidence.append(f"Nz = {nz} from {nats(peak)} to {nats(last)} nats at {millions(line.end)}")
     if not evidence:
         return Finding(None, None, "No curve goes on beyond the axis.")
-    return Finding(_every(ends), _every(stays), f"The test bound goes: {'; '.join(evidence)}.")
+    effect = f"falls by {span(100 * pd.Series(falls), nats)} %"
+    told = f"The test bound goes: {'; '.join(evidence)}."
+    return Finding(_every(ends), _every(stays), told, effect)
 
 
 def _mcem(found: Lines) -> Finding:
@@ -227,6 +237,10 @@ def _mcem(found: Lines) -> Finding:
         holds if all(at_edge) else None,
         holds,
         f"Monte Carlo EM minus AEVB on test: {'; '.join(evidence)}.",
+        "; ".join(
+            f"N = {n:,}: {signed(gain)} nats"
+            for n, gain in zip(experiments.N_TRAIN, gains, strict=True)
+        ),
     )
 
 

@@ -22,6 +22,7 @@ SELECTION = "step-size-selection"
 MAX_NZ_OF_APPENDIX_D = 5
 
 NZ_OF_FIGURE3 = 3  # a name leaves it out
+
 # Settings of later editions: left out of a configuration where they have their defaults, so that
 # the digests of older curves stay.
 LATER_SETTINGS = ("beta",)
