@@ -17,9 +17,9 @@ from aevb.inference.likelihood import (
     appendix_d,
     importance_sampled,
     kernel_density,
-    log_likelihood_of_all,
     mispaired_rows,
     moments,
+    pairwise_log_likelihood,
     quadrature,
     sample_posterior,
     starting_points,
@@ -115,7 +115,7 @@ def test_every_image_at_every_z_is_what_the_decoder_says(likelihood: str) -> Non
     decoder, x = (bernoulli(), images(4)) if likelihood == "bernoulli" else linear(3, rows=4)[:2]
     z = normal(noise(), 1500, 3)
     expected = torch.stack([decoder(z).log_prob(image.expand(1500, -1)) for image in x])
-    torch.testing.assert_close(log_likelihood_of_all(decoder, z, x), expected)
+    torch.testing.assert_close(pairwise_log_likelihood(decoder, z, x), expected)
 
 
 # -- Appendix D ----------------------------------------------------------------------------------

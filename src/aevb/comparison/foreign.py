@@ -1,7 +1,7 @@
 """Curves of other code: their CSV files read as nats per datapoint against samples.
 
-What a column is called says what it is; what its name does not say is an option, and what is still
-open is asked for, all at once. How the file was understood is told (`Foreign.reading`).
+The name of a column says what it is. Options say the rest, and one error asks for all that is still
+open. `Foreign.reading` tells how the file was understood.
 """
 
 import csv
@@ -24,7 +24,7 @@ from aevb.errors import ConfigurationError, DamagedFileError
 
 Array = npt.NDArray[np.float64]
 
-# What columns are called, in lower case; in exports of Weights & Biases, what follows " - ".
+# Names of columns, in lower case; in exports of Weights & Biases, the part after " - ".
 X = {
     "samples": r"(.*[/_ ])?samples?([_ ]seen)?|examples|datapoints|images",
     "steps": r"(.*[/_ ])?(steps?|iterations?|iters?|updates?|batch(es)?)",
@@ -97,7 +97,7 @@ def read(name: str, options: Options, content: BinaryIO | None = None) -> Foreig
         content: the file's bytes, such as standard input's.
 
     Raises:
-        ConfigurationError: if something cannot be known; names the options that say it.
+        ConfigurationError: if something is still open; names the options that say it.
         DamagedFileError: if the file cannot be read; names the line and what to do.
         OSError: if there is no such file.
     """
@@ -218,7 +218,7 @@ class _Table:
                 raise DamagedFileError(
                     f"{self.name}, line {lines[bad[0]]}: {column} is {values[bad[0]]}; delete the "
                     "row, and where a run diverged those after it too. "
-                    f"{signatures.causes_of_divergence()}"
+                    f"{signatures.divergence_causes()}"
                 )
         x, name = numbers[0], wanted[0]
         if x[0] < 0:
@@ -234,7 +234,7 @@ class _Table:
 
 
 def _number(cell: str, separator: str) -> float:
-    """A number that Python does not write so: with a decimal comma, a long minus, hard spaces.
+    """A number in other notation: with a decimal comma, a long minus sign or hard spaces.
 
     Raises:
         ValueError: naming the cell and what to do.
@@ -321,7 +321,7 @@ def _understood(table: _Table, options: Options) -> Foreign:
 
 
 def _labels(table: _Table) -> dict[str, str]:
-    """What each column is called; TensorBoard's `Value` is called as the file is."""
+    """The label of each column; that of TensorBoard's `Value` is the name of the file."""
     labels = {column: column.rpartition(" - ")[2].lower() for column in table.columns if column}
     if {"wall time", "step", "value"} == set(labels.values()):
         labels["Value"] = Path(table.name).stem.lower()

@@ -1,4 +1,4 @@
-"""Readings: log p(x) of the final models of Figure 3, by other estimators than its curves have.
+"""Estimates of log p(x) for the final models of Figure 3, by other estimators than its curves' own.
 
 This takes minutes, so the result is kept as a table.
 """

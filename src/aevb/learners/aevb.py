@@ -35,10 +35,10 @@ def lower_bound(model: Model, x: Tensor, epsilon: Tensor, estimator: Estimator =
 
 
 class AEVB(Learner):
-    """Encoder and decoder climb the same bound, with one gradient.
+    """Encoder and decoder maximise the same bound, with one gradient.
 
-    With one hidden layer, L = 1 and estimator B, `backprop.BackpropAEVB` computes
-    the same step faster. Change both together.
+    With one hidden layer, L = 1 and estimator B, `backprop.BackpropAEVB` computes the same step
+    faster. Change both together.
 
     Args as for `Learner`, and:
         n_samples: L of Algorithm 1.
@@ -65,5 +65,5 @@ class AEVB(Learner):
         epsilon = normal(self.noise, self.n_samples, len(x), self.model.nz)  # (L, M, nz)
         # L̃(θ, φ; Xᴹ, ε), and its gradient; θ, φ ← an update along it
         bound = lower_bound(self.model, x, epsilon, self.estimator)  # (M,)
-        self.ascents["model"].climb(bound.sum())
+        self.ascents["model"].maximise(bound.sum())
         return bound.detach().mean()

@@ -37,7 +37,7 @@ class Run:
         nz: latent dimensions.
         algorithm: a name in `learners.LEARNERS`.
         seed: of all random streams.
-        n_train: the first so many training points are used; None for all.
+        n_train: number of training points, the first ones; None for all.
         measure: what is evaluated at log points, beside the running bound; see `evaluation`.
         likelihood: of the decoder, a name in `networks.DECODERS`.
         n_hidden: hidden units of encoder and decoder.
@@ -49,8 +49,8 @@ class Run:
         init_encoder_log_variance_std: the same for the encoder's log-variance head.
         init_decoder_output_bias_std: the same for the decoder's output biases.
         optimiser: adagrad or adam.
-        warmup: in the first so many updates only the accumulators change; an iteration of MCEM has
-            five updates.
+        warmup: number of first updates that change the accumulators alone; an iteration of MCEM
+            has five updates.
         prior: precision of the Gaussian prior on weight matrices; 0 for none.
         step_size: of Adagrad or Adam.
         products: precision of large matrix products in training.
@@ -58,7 +58,7 @@ class Run:
         pixels: grey levels, or each pixel drawn once as black or white.
         sleep_first: sleep before waking in every step (wake-sleep).
         clip_dreams: clip Gaussian dreams to [0, 1] (wake-sleep).
-        split: number of the random split of Frey Face; in the paper's runs that of the seed.
+        split: number of the random split of Frey Face; in the paper's runs it is the seed.
     """
 
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "figure2"
