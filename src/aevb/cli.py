@@ -180,7 +180,7 @@ def publish(
         print(file.relative_to(paths.root()))
 
 
-@app.command("readings")
+@app.command("reestimate")
 def write_reestimates() -> None:
     """Estimate log p(x) of the models of Figure 3 by other estimators; takes minutes."""
     print(reestimates.write().relative_to(paths.root()))

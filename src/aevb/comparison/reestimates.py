@@ -92,7 +92,7 @@ def write() -> Path:
             values = estimate(decoder, images[:1000], f"{file.stem} {split}")
             rows.append({"run": file.stem, "split": split, "samples": manifest["samples"]} | values)
     about = {
-        "command": "aevb readings",
+        "command": "aevb reestimate",
         "models_sha256": {f.stem: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
         "seeds": list(range(CHAINS)),
         **provenance.maker(torch.device("cpu")),
@@ -113,8 +113,8 @@ def read() -> pd.DataFrame:
     file = paths.reestimates()
     if not file.exists():
         raise FileNotFoundError(
-            f"no estimates at {file}: {curves.CHECKOUT}; there `aevb readings` makes it again"
+            f"no estimates at {file}: {curves.CHECKOUT}; there `aevb reestimate` makes it again"
         )
-    content = curves.verified(file, "`aevb readings` makes it again")
-    with reading(file, "`aevb readings` makes it again"):
+    content = curves.verified(file, "`aevb reestimate` makes it again")
+    with reading(file, "`aevb reestimate` makes it again"):
         return pd.read_csv(BytesIO(content))
