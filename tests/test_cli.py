@@ -83,8 +83,9 @@ def trained_at_once(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         def __init__(self, run: Run, _: data.Dataset, device: torch.device) -> None:
             self.run, self.device = run, device
 
-        def train(self, budget: float, *, report: terminal.Progress, **_: object) -> None:
+        def train(self, budget: float, *, report: terminal.Progress, **more: Any) -> None:
             told = {"run": self.run, "device": self.device.type, "budget": budget}
+            told["seconds"] = more["seconds_between_checkpoints"]
             asked.append(told | {"report": report})  # which is kept, or its bar would end here
             report(1000, job.start(TINY, IMAGES))
             write_curve(curve(self.run), [{"samples": 10**6, "test": -98.5}])
@@ -165,10 +166,11 @@ def test_runs_are_trained_in_turn_with_the_options_of_the_command(
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     few = experiments.figure3_run(1000, "aevb")
     options = "--budget 5e4 --study other --set pixels=binary --device cuda --threads 1"
+    options += " --checkpoint-seconds 5"
     status, out, _ = aevb("run", RUN.name, few.name, *options.split())
     runs = [replace(run, study="other", pixels="binary") for run in (RUN, few)]
-    assert [(told["run"], told["device"], told["budget"]) for told in asked] == [
-        (run, "cuda", 5e4) for run in runs
+    assert [(t["run"], t["device"], t["budget"], t["seconds"]) for t in asked] == [
+        (run, "cuda", 5e4, 5) for run in runs
     ]
     assert (status, threads) == (0, [1])
     for run, line, what in zip(runs, out, ("bound", r"log p\(x\)"), strict=True):

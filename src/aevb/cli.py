@@ -86,6 +86,9 @@ def train_runs(
     threads: Annotated[
         int, typer.Option(min=1, max=MOST_THREADS, help="CPU threads of this run.")
     ] = 1,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds between checkpoints.")
+    ] = 60,
 ) -> None:
     """Train runs to a budget, one after the other, continuing from their checkpoints."""
     runs = [names.parse(name, study, setting or ()) for name in run_names]
@@ -98,7 +101,8 @@ def train_runs(
     stop, diverged = StopOnSignal(), []
     for run, end in zip(runs, samples, strict=True):
         try:
-            _train(Job(run, _load(run), torch.device(device)), end, stop)
+            job = Job(run, _load(run), torch.device(device))
+            _train(job, end, stop, checkpoint_seconds)
         except Diverged as error:  # the other runs go on
             diverged.append(str(error))
             continue
@@ -123,11 +127,16 @@ def _load(run: Run) -> data.Dataset:
     return _dataset(run.dataset, run.split, run.pixels)
 
 
-def _train(job: Job, samples: float, stop: StopOnSignal) -> None:
+def _train(job: Job, samples: float, stop: StopOnSignal, checkpoint_seconds: float = 60) -> None:
     if stop.requested():  # while the data were loaded
         raise Stopped
     with closing(Progress(job.run)) as progress:
-        job.train(samples, report=progress, stop_requested=stop.requested)
+        job.train(
+            samples,
+            report=progress,
+            stop_requested=stop.requested,
+            seconds_between_checkpoints=checkpoint_seconds,
+        )
 
 
 @app.command()
