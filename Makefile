@@ -46,7 +46,7 @@ PARALLEL   = $(if $(findstring jobserver,$(MAKEFLAGS))$(filter -j1,$(MAKEFLAGS))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: help reproduce env lock audit dist data train chapters figures book pdf compare publish \
-        archive test test-library test-book lint torture mutants cluster links bench clean
+        archive test test-book test-library test-browser lint torture mutants cluster links bench clean
 
 help: ## list the targets
 	@echo "make reproduce               everything: data, 24 training runs, chapters, figures, book"
@@ -151,18 +151,21 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Two at a time take half as long. Whatever starts a notebook's kernel is in one of them, since two
-# kernels that start at once may ask for the same port.
+# Two at a time take half as long, the longest first. All that starts kernels of notebooks is in
+# test-book, since two kernels that start at once may ask for the same port.
 test: $(READY) lint ## pass every test: style, types, mathematics, runs, book
-	+@$(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),-O) test-library test-book
+	+@$(MAKE) --no-print-directory -kj2 $(if $(filter output-sync,$(.FEATURES)),-O) test-book test-library test-browser
 
-WITH_KERNELS = tests/test_book.py tests/test_browser.py tests/test_explorer.py
-
-test-library:
-	$(BIN)/python -m pytest tests $(WITH_KERNELS:%=--ignore=%)
+IN_BROWSER = tests/test_browser.py tests/test_explorer.py
 
 test-book:
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env $(WITH_KERNELS) book/notebooks
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env tests/test_book.py book/notebooks
+
+test-library:
+	$(BIN)/python -m pytest tests $(patsubst %,--ignore=%,tests/test_book.py $(IN_BROWSER))
+
+test-browser:
+	$(BIN)/python -m pytest $(IN_BROWSER)
 
 torture: $(READY) ## kill runs by the hundred and try wrong input by the thousand
 	$(BIN)/python tests/reliability/torture.py --kills $(KILLS) --cases $(CASES)
