@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from differentiable import Differentiable
 from linear_gaussian import LinearModel, example
 from torch import Generator, Tensor
 
 from aevb.inference.hmc import (
     TARGET_ACCEPTANCE,
-    Differentiable,
     Joint,
     Point,
     adapted,

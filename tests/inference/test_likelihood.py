@@ -6,10 +6,11 @@ from collections.abc import Callable
 import pytest
 import scipy.stats
 import torch
+from differentiable import Differentiable
 from linear_gaussian import LinearModel, example
 from torch import Generator, Tensor
 
-from aevb.inference.hmc import Differentiable, Joint
+from aevb.inference.hmc import Joint
 from aevb.inference.likelihood import (
     BANDWIDTHS,
     Bandwidth,

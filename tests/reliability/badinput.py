@@ -179,7 +179,7 @@ DOORS = {
 
 
 def prepare(folder: Path) -> None:
-    """A project here with two trained runs, their models, the paper's curves and the reestimates."""
+    """A project here with two trained runs, their models and the paper's curves."""
     root = paths.root() / "results"
     for name in ("paper", "reestimates"):
         shutil.copytree(root / name, folder / "results" / name)

@@ -92,7 +92,8 @@ def summary() -> str:
     """The README's table of the distance from published curves to the paper's, as Markdown.
 
     Each curve is read at its end, or at the right-hand edge of the paper's axis
-    (`tables.final_differences`). Differences are in nats per datapoint, means over seeds, of `pairs.on_papers_images`.
+    (`tables.final_differences`). Differences are in nats per datapoint, means over seeds, of
+    `pairs.on_papers_images`.
 
     Raises:
         FileNotFoundError: if there is no published curve.

@@ -4,7 +4,7 @@ Momenta are standard normal, masses one. Log densities are in nats per datapoint
 `(rows, nz)` to `(rows,)`. A step size is `(1, 1)` for all chains, or `(rows, 1)`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
@@ -41,29 +41,6 @@ class Density(Protocol):
     def gradient(self, z: Tensor) -> Tensor:
         """Gradient at z, `(rows, nz)`: all that a leapfrog step needs."""
         ...
-
-
-class Differentiable:
-    """A density from any differentiable function, by autograd.
-
-    Args:
-        log_prob: maps `(rows, nz)` to `(rows,)`, nats.
-    """
-
-    def __init__(self, log_prob: Callable[[Tensor], Tensor]) -> None:
-        self.log_prob = log_prob
-
-    def evaluate(self, z: Tensor) -> Point:
-        """Log density and gradient at z."""
-        with torch.enable_grad():
-            z = z.detach().requires_grad_()
-            log_prob = self.log_prob(z)
-            (gradient,) = torch.autograd.grad(log_prob.sum(), z)
-        return Point(z.detach(), log_prob.detach(), gradient)
-
-    def gradient(self, z: Tensor) -> Tensor:
-        """Gradient at z."""
-        return self.evaluate(z).gradient
 
 
 def log_likelihood_gradients(
