@@ -30,7 +30,7 @@ def diagnoses(nz: int, seed: int, *, terms: bool = False) -> list[Diagnosis]:
 
     Args:
         nz: of the clinic's runs (`runs.read`).
-        seed: likewise.
+        seed: of the clinic's runs.
         terms: whether the judge also gets the reconstruction and the KL.
     """
     found = []

@@ -1,7 +1,7 @@
 """A curve of any code, held against the paper's and ours.
 
-The curves are in the package (`reference.csv`), so this works outside a checkout. It loads NumPy
-and nothing slower.
+The curves are in the package (`reference.csv`), so this works outside a checkout. It loads NumPy,
+but neither PyTorch nor pandas.
 
 **The band** spans our mean over seeds ± 3 SD and the paper's curve ± 3 SD. SD is the standard
 deviation over our seeds. Three seeds can agree by chance, so it is at least the upper quartile of
@@ -39,8 +39,8 @@ POINTS_PER_DECADE = 20
 WIDTH = 3.0  # of the band to either side, in SD
 SHARE_INSIDE = 0.9
 LEAP = 10.0  # nats: as in `pairs`, nothing is read where the paper's curve leaps
-# Of each data set (`n` is MNIST with so many points): pixels, the bound of an untrained model (on
-# MNIST -784 ln 2), and the minibatch.
+# By data set (`n` is Figure 3's MNIST): pixels, the bound of an untrained model (on MNIST
+# −784 ln 2), and the minibatch.
 DATA = {"mnist": (784, -543.4, 100), "freyface": (560, -526.2, 500), "n": (784, -543.4, 100)}
 FAR_FROM_START = 10.0  # nats; no seed of ours, nor the paper's, is two away from the start
 # A suspect's correction brings the curve inside, or divides the mean distance by this factor and

@@ -61,7 +61,7 @@ def checks(seed: int = 0) -> pd.DataFrame:
 
     Raises:
         DamagedFileError: if a curve or its manifest cannot be read; if they do not belong
-            together; if each of two curves has columns that the other lacks.
+            together; see also `_shared_columns`.
     """
     rows: list[dict[str, Any]] = []
     for run in (run for runs in experiments.RUNS.values() for run in runs(seed)):
@@ -101,10 +101,10 @@ def checks(seed: int = 0) -> pd.DataFrame:
 
 
 def _shared_columns(ours: Curve, published: Curve) -> list[str]:
-    """The columns of values that both curves have.
+    """The columns of values that the curves share.
 
     Raises:
-        DamagedFileError: if each has columns that the other lacks.
+        DamagedFileError: if neither curve has all columns of the other.
     """
     a, b = ours.table.columns, published.table.columns
     shared = a.intersection(b)

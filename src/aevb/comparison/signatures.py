@@ -1,7 +1,7 @@
 """How usual mistakes change a curve, learned from runs that were trained with each of them.
 
 The runs are those of `aevb.clinic` with `LIKE`; the package has their curves (`signatures.json`).
-This module loads NumPy and nothing slower.
+This module loads NumPy, but neither PyTorch nor pandas.
 
 **Two curves are compared** at the points of the runs from 50,000 samples on. Some mistakes give the
 same bound for every Nz, others shift the right one. So the bounds are compared themselves and by

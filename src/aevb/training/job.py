@@ -69,7 +69,7 @@ def _check_data(run: Run, dataset: Dataset) -> None:
     if run.n_train is not None and run.n_train > len(dataset.train):
         raise ConfigurationError(
             f"{run.name}: n_train is {run.n_train}, and {dataset.name} has {len(dataset.train)} "
-            "training images; expected at most so many"
+            "training images; expected at most that many"
         )
     if run.likelihood == "bernoulli":
         for split, images in dataset.splits.items():
@@ -143,7 +143,7 @@ class Job:
             budget: samples from the run's beginning, or `quick` or `paper`.
             report: called every 20,000 samples, or every update if that is more. It gets the
                 samples at which the training ends, and the training.
-            stop_requested: asked as often.
+            stop_requested: called as often as `report`.
             seconds_between_checkpoints: how often a checkpoint is written between log points.
 
         Raises:

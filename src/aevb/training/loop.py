@@ -196,7 +196,7 @@ def train(
         report: called every 20,000 samples, or every update if that is more.
         checkpoint: called at the end, at a stop, and at times in between.
         seconds_between_checkpoints: how often in between.
-        stop_requested: asked as often as `report` is called.
+        stop_requested: called as often as `report`.
 
     Raises:
         Stopped: after a checkpoint, if a stop was requested.

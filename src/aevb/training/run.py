@@ -109,11 +109,11 @@ class Run:
             )
         if self.measure == "marginal_loglik" and self.nz > MAX_NZ_OF_APPENDIX_D:
             raise ValueError(
-                f"measure marginal_loglik is of at most {MAX_NZ_OF_APPENDIX_D} latent dimensions, "
+                f"measure marginal_loglik takes at most {MAX_NZ_OF_APPENDIX_D} latent dimensions, "
                 f"not {self.nz}: beyond, the density of Appendix D is fitted to too few samples"
             )
         if self.measure == "lower_bound_by_subset" and self.dataset != "mnist":
-            raise ValueError("measure lower_bound_by_subset is of the 10,000 test images of mnist")
+            raise ValueError("measure lower_bound_by_subset is for the 10,000 test images of mnist")
         if self.split and self.dataset != "freyface":
             raise ValueError("split is a setting of freyface; mnist has a split of its own")
         return self
