@@ -39,6 +39,9 @@ SPLITS = {"train": r"train", "validation": r"(?<![a-z])(val(?!ue)|dev)", "test":
 BITS = r"bits|bpd"
 PER_PIXEL = r"bpd|per.?dim|per.?pixel"
 
+# What to ask for the size of a step or an epoch.
+SIZES = {"steps": "--minibatch, datapoints a step", "epochs": "--n-train, datapoints an epoch"}
+
 
 @dataclass(frozen=True)
 class Options:
@@ -305,9 +308,8 @@ def _understood(table: _Table, options: Options) -> Foreign:
         bound = reconstruction - divergence
     shift = options.epochs_from == 0 if counts == "epochs" else 0
     what = repr(total) if total else f"{recon!r} and {kl!r}"
-    known = (
-        "" if options.unit or options.per or unit == "bits" or per != "datapoint" else " (assumed)"
-    )
+    is_given = options.unit or options.per or (unit, per) != ("nats", "datapoint")
+    known = "" if is_given else " (assumed)"
     times = f" times {factor:g}" if counts != "samples" else ""
     return Foreign(
         ours,
@@ -366,12 +368,8 @@ def _value_columns(
     splits = sorted({s for c in totals if (s := _split(found[c]))})
     if not split and len(splits) == len(totals) > 1:
         return None, None, None, [f"--split, which of the columns to take: {', '.join(splits)}"]
-    return (
-        None,
-        None,
-        None,
-        [f"--column, that of the values: {', '.join(map(repr, totals or found))}"],
-    )
+    ask = f"--column, that of the values: {', '.join(map(repr, totals or found))}"
+    return None, None, None, [ask]
 
 
 def _horizontal(
@@ -401,24 +399,14 @@ def _horizontal(
         counts = sizes[0] if len(sizes) == 1 else None
     column = columns.get(counts or "") or columns.get("steps") or next(iter(columns.values()))
     if counts is None:
-        given = options.minibatch and options.n_train
-        ask = (
-            f"--x, what {column!r} counts: steps or epochs"
-            if given
-            else (
-                f"what {column!r} counts: --minibatch, datapoints a step, if steps; --n-train, "
-                "datapoints an epoch, if epochs; --x samples, if samples"
-            )
-        )
+        ask = f"--x, what {column!r} counts: steps or epochs"
+        if not (options.minibatch and options.n_train):
+            sizes = [f"{option}, if {kind}" for kind, option in SIZES.items()]
+            ask = f"what {column!r} counts: {'; '.join(sizes)}; --x samples, if samples"
         return column, "", 1.0, [ask]
-    if size[counts] is None:
-        option = (
-            "--minibatch, datapoints a step"
-            if counts == "steps"
-            else ("--n-train, datapoints an epoch")
-        )
-        return column, counts, 1.0, [option]
-    return column, counts, size[counts] or 1.0, []
+    if (datapoints := size[counts]) is None:
+        return column, counts, 1.0, [SIZES[counts]]
+    return column, counts, datapoints, []
 
 
 def _quantity(

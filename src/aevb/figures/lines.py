@@ -54,18 +54,11 @@ def figure2(*, local: bool = True, narrow: bool = False) -> Figure:
         narrow: for a phone, a row for each number of dimensions with train beside test.
     """
     use_style()
-    columns = 2 if narrow else max(len(panels.nz) for panels in FIGURE2.values())
-    cells = [
-        [(dataset, nz, split) for split in SPLITS]
-        for dataset, panels in FIGURE2.items()
-        for nz in panels.nz
-    ]
-    if not narrow:
-        cells = [
-            [(dataset, nz, split) for nz in panels.nz]
-            for dataset, panels in FIGURE2.items()
-            for split in SPLITS
-        ]
+    cells = []
+    for dataset, panels in FIGURE2.items():
+        rows = [[(dataset, nz, split) for nz in panels.nz] for split in SPLITS]
+        cells += [list(row) for row in zip(*rows, strict=True)] if narrow else rows
+    columns = max(map(len, cells))
     figure = Figure(figsize=(3.75, 14) if narrow else (11, 9))
     axes = figure.subplots(len(cells), columns, squeeze=False)
     for row, line in zip(axes, cells, strict=True):
