@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aevb.clinic.code import MINIBATCH, PIXELS, Code
-from aevb.learners.optimiser import Optimisation
+from aevb.learners.optimiser import Ascent, Optimisation
 from aevb.model.randomness import uniform
 
 # ------------------------------------------------------------------------------ sums and means
@@ -228,6 +228,18 @@ class WeightDecay(Code):
 
     def optimisation(self, step_size: float, n_train: int) -> Optimisation:
         return Optimisation(step_size=step_size, weight_decay=1e-4 * MINIBATCH)
+
+
+class WeightDecayOnBiases(WeightDecay):
+    """That weight decay falls on the biases too."""
+
+    check = "which parameters the optimiser decays; the biases have no prior here"
+
+    def __init__(self, nz: int, seed: int, step_size: float, n_train: int) -> None:
+        super().__init__(nz, seed, step_size, n_train)
+        # By its name `Ascent` knows a bias.
+        named = ((f"{name}, decayed", p) for name, p in self.model.named_parameters())
+        self.ascent = Ascent(named, self.ascent.optimisation)
 
 
 class StepSize(Code):
