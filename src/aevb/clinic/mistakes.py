@@ -230,8 +230,8 @@ class WeightDecay(Code):
         return Optimisation(step_size=step_size, weight_decay=1e-4 * MINIBATCH)
 
 
-class WeightDecayOnBiases(WeightDecay):
-    """That weight decay falls on the biases too."""
+class WeightDecayOnBiases(Code):
+    """A weight decay of 1e-4 on a loss that is a mean falls on the biases too."""
 
     check = "which parameters the optimiser decays; the biases have no prior here"
 
@@ -239,7 +239,10 @@ class WeightDecayOnBiases(WeightDecay):
         super().__init__(nz, seed, step_size, n_train)
         # By its name `Ascent` knows a bias.
         named = ((f"{name}, decayed", p) for name, p in self.model.named_parameters())
-        self.ascent = Ascent(named, self.ascent.optimisation)
+        self.ascent = Ascent(named, self.optimisation(step_size, n_train))
+
+    def optimisation(self, step_size: float, n_train: int) -> Optimisation:
+        return Optimisation(step_size=step_size, weight_decay=1e-4 * MINIBATCH)
 
 
 class StepSize(Code):
