@@ -54,7 +54,7 @@ def figure2(*, local: bool = True, narrow: bool = False) -> Figure:
         narrow: for a phone, a row for each number of dimensions with train beside test.
     """
     use_style()
-    cells = []
+    cells: list[list[tuple[data.Name, int, str]]] = []
     for dataset, panels in FIGURE2.items():
         rows = [[(dataset, nz, split) for nz in panels.nz] for split in SPLITS]
         cells += [list(row) for row in zip(*rows, strict=True)] if narrow else rows
