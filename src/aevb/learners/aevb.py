@@ -37,8 +37,8 @@ def lower_bound(model: Model, x: Tensor, epsilon: Tensor, estimator: Estimator =
 class AEVB(Learner):
     """Encoder and decoder maximise the same bound, with one gradient.
 
-    With one hidden layer, L = 1 and estimator B, `backprop.BackpropAEVB` computes the same step
-    faster. Change both together.
+    With one hidden layer, L = 1 and estimator B, `backprop.BackpropAEVB` computes
+    the same step faster. Change both together.
 
     Args as for `Learner`, and:
         n_samples: L of Algorithm 1.

@@ -58,7 +58,7 @@ class Run:
         pixels: grey levels, or each pixel drawn once as black or white.
         sleep_first: sleep before waking in every step (wake-sleep).
         clip_dreams: clip Gaussian dreams to [0, 1] (wake-sleep).
-        split: number of the random split of Frey Face; in the paper's runs it is the seed.
+        split: number of the random split of Frey Face; in the paper's runs that of the seed.
     """
 
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "figure2"
