@@ -46,7 +46,7 @@ PARALLEL   = $(if $(findstring jobserver,$(MAKEFLAGS))$(filter -j1,$(MAKEFLAGS))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: help reproduce env lock audit dist data train chapters figures book pdf compare publish \
-        archive test test-library test-book lint torture mutants cluster links bench clean
+        archive test test-book test-library test-browser lint torture mutants cluster links bench clean
 
 help: ## list the targets
 	@echo "make reproduce               everything: data, 24 training runs, chapters, figures, book"
@@ -124,7 +124,7 @@ chapters: $(NOTEBOOKS) ## execute the chapters that are out of date
 $(PAGES)/%.ipynb: book/chapters/%.md $(LIBRARY) | $(READY)
 	$(BIN)/python book/build.py execute $< $@
 
-$(NOTEBOOKS): $(wildcard $(addprefix results/,paper/* curves/*/* models/*/* readings/* clinic/* older/* reliability/* benchmarks/*/*))
+$(NOTEBOOKS): $(wildcard $(addprefix results/,paper/* curves/*/* models/*/* reestimates/* clinic/* older/* reliability/* benchmarks/*/*))
 ifdef AEVB_LOCAL
 $(PAGES)/figure2.ipynb $(PAGES)/figure3.ipynb: $(wildcard results/local/curves/*/*)
 endif
@@ -151,19 +151,22 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Two at a time take half as long. Whatever starts a notebook's kernel is in one of them, since two
-# kernels that start at once may ask for the same port.
+# Two at a time take half as long, the longest first. All that starts kernels of notebooks is in
+# test-book, since two kernels that start at once may ask for the same port.
 test: $(READY) lint ## pass every test: style, types, mathematics, runs, book
-	+@$(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),-O) test-library test-book
+	+@$(MAKE) --no-print-directory -kj2 $(if $(filter output-sync,$(.FEATURES)),-O) test-book test-library test-browser
 
-WITH_KERNELS = tests/test_book.py tests/test_browser.py tests/test_explorer.py \
-               tests/test_autoencoder_page.py tests/test_figure2_page.py tests/test_training_page.py
-
-test-library:
-	$(BIN)/python -m pytest tests $(WITH_KERNELS:%=--ignore=%)
+IN_BROWSER = tests/test_browser.py tests/test_explorer.py tests/test_autoencoder_page.py \
+             tests/test_figure2_page.py tests/test_training_page.py
 
 test-book:
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env $(WITH_KERNELS) book/notebooks
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env tests/test_book.py book/notebooks
+
+test-library:
+	$(BIN)/python -m pytest tests $(patsubst %,--ignore=%,tests/test_book.py $(IN_BROWSER))
+
+test-browser:
+	$(BIN)/python -m pytest $(IN_BROWSER)
 
 torture: $(READY) ## kill runs by the hundred and try wrong input by the thousand
 	$(BIN)/python tests/reliability/torture.py --kills $(KILLS) --cases $(CASES)

@@ -90,7 +90,7 @@ def begin(
     nz: int = NZ,
     minibatch: int = MINIBATCH,
     products: Products = "float32",
-    by_hand: bool = True,
+    fast: bool = True,
 ) -> Training:
     """The library's own training loop, as `aevb run` uses it, or with gradients by autograd."""
     from aevb.data import Dataset
@@ -100,7 +100,7 @@ def begin(
     pixels = images()
     dataset = Dataset("mnist", pixels, pixels[:0], pixels[:0], (28, 28))
     run = Run(nz=nz, n_hidden=n_hidden, minibatch=minibatch, warmup=0, products=products)
-    return job.start(run, dataset, by_hand=by_hand)
+    return job.start(run, dataset, fast=fast)
 
 
 def compiled(training: Training) -> Train:
@@ -180,7 +180,7 @@ def update_in_parts(training: Training) -> Callable[[], dict[str, float]]:
         grad_log_variance = (grad_z * noise).add_(1).sub_(variance).mul_(0.5)
         gradients |= learner._encoder.backward(images, h, grad_z - mean, grad_log_variance)
         done("gradient, encoder")
-        learner.ascents["model"].ascend(gradients)
+        learner.ascents["model"].update(gradients)
         done("Adagrad and prior")
         return seconds
 
@@ -386,7 +386,7 @@ CONTENDERS: dict[str, Callable[[], Train]] = {
     "floor, bfloat16": partial(floor, "bfloat16"),
     "aevb": lambda: begin().advance,
     "aevb, bfloat16": lambda: begin(products="bfloat16").advance,
-    "aevb, autograd": lambda: begin(by_hand=False).advance,
+    "aevb, autograd": lambda: begin(fast=False).advance,
     "aevb, compiled": lambda: compiled(begin()),
     "plain PyTorch": plain_pytorch,
     "pythae": pythae,

@@ -107,7 +107,7 @@ class PyTorch:
     def step(self, x: Tensor) -> float:
         loss = self.loss(x)
         self.optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         return loss.item()
 
@@ -241,7 +241,7 @@ class Pythae:
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
-        return loss.item() * len(x)
+        return float(loss.item() * len(x))
 
     @torch.no_grad()
     def evaluate(self, x: Tensor) -> float:
@@ -286,13 +286,14 @@ def train(package: str, settings: Settings) -> pd.DataFrame:
     rows, samples, loss, since = [], 0, 0.0, 0
     while True:
         # Whole minibatches, as jitted code wants them.
-        for x in points[torch.randperm(len(points))].split(settings.minibatch):
+        for x in points[torch.randperm(len(points))].split(settings.minibatch):  # type: ignore[no-untyped-call]
             if len(x) < settings.minibatch:
                 continue
             loss += trainer.step(redrawn(x))
             samples, since = samples + len(x), since + len(x)
             if since >= 50_000 or samples >= SAMPLES:
-                test = sum(trainer.evaluate(redrawn(x)) for x in mnist.test.split(100))
+                images = mnist.test.split(100)  # type: ignore[no-untyped-call]
+                test = sum(float(trainer.evaluate(redrawn(x))) for x in images)
                 rows.append((samples, loss / since, test / len(mnist.test)))
                 loss, since = 0.0, 0
             if samples >= SAMPLES:

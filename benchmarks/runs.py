@@ -42,8 +42,7 @@ def measure(dataset: data.Name, algorithm: str) -> dict[str, object]:
     run = experiments.figure2_run(dataset, NZ[dataset], algorithm)
     images = data.load(dataset)
     ways = {
-        name: job.start(run, images, by_hand=name == "by_hand")
-        for name in ("by_hand", "by_autograd")
+        name: job.start(run, images, fast=name == "by_hand") for name in ("by_hand", "by_autograd")
     }
     for training in ways.values():
         training.advance(run.warmup + 20)

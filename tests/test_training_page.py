@@ -234,7 +234,7 @@ UPDATES = """([settings, images, parameters, epsilons]) => {
     const numbers = Array.from({ length: settings.minibatch }, (_, k) => k);
     for (const epsilon of epsilons) {
         learner.given(numbers, epsilon);
-        learner.ascend();
+        learner.update();
     }
     return Object.fromEntries(learner.names.map((name) => [name, learner.get(name)]));
 }"""

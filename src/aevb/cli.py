@@ -190,7 +190,7 @@ def publish(
         print(file.relative_to(paths.root()))
 
 
-@app.command("readings")
+@app.command("reestimate")
 def write_reestimates() -> None:
     """Estimate log p(x) of the models of Figure 3 by other estimators; takes minutes."""
     print(reestimates.write().relative_to(paths.root()))
@@ -259,10 +259,10 @@ def list_runs(
 ) -> None:
     """Print the runs of Figures 2 and 3; Figure 3 comes first, since it has the longest run."""
     here = data.available() if available else experiments.NZ
-    runs = [one for figure in reversed(experiments.RUNS.values()) for one in figure(seed)]
-    for one in runs:
-        if one.dataset in here and (short_of is None or job.needs_training(one, short_of)):
-            print(one.name)
+    for figure in reversed(experiments.RUNS.values()):
+        for run in figure(seed):
+            if run.dataset in here and (short_of is None or job.needs_training(run, short_of)):
+                print(run.name)
 
 
 @app.command("figures")
@@ -303,7 +303,7 @@ def compare(
     if summary or milestones:
         print(report.summary() if summary else f"{report.along_axis()}\n\n{claims.as_text()}")
         return
-    print(report.at_budget(budget, seed))
+    print(report.comparison(budget, seed))
     if keep:
         for file in receipt.write(budget, seed):
             print(f"{file.relative_to(paths.root())} written")

@@ -53,8 +53,8 @@ def model(results: Path, study: str, name: str) -> Path:
 
 
 def reestimates() -> Path:
-    """The table of `aevb readings`."""
-    return published() / "readings" / "figure3.csv"
+    """The table of `aevb reestimate`."""
+    return published() / "reestimates" / "figure3.csv"
 
 
 def checkpoint(study: str, name: str) -> Path:

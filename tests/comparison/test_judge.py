@@ -166,7 +166,7 @@ def test_one_point_in_ten_may_lie_outside(known: Line) -> None:
 def test_where_one_seed_goes_on_the_last_deviation_stays() -> None:
     found = judge.reference("mnist-nz20-aevb", "validation")
     assert found.spread.end < found.seeds["seed0"].end
-    beyond = found.beside(5e7, -101)
+    beyond = found.point(5e7, -101)
     assert beyond.ours == pytest.approx(found.seeds["seed0"].value_at(5e7))
     width = beyond.high - max(beyond.ours, beyond.paper)
     assert width == pytest.approx(3 * found.spread.values[-1])

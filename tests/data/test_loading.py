@@ -3,20 +3,15 @@
 import gzip
 import hashlib
 import importlib
-import io
 import itertools
 import types
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import scipy.io
 import torch
 
-from aevb import data, paths
-from aevb.data import freyface, loading, mnist
-from aevb.data.verified import File
+from aevb import data
+from aevb.data import freyface, mnist
 
 MNIST = [file.name for file in mnist.FILES]
 FREY = freyface.FILES[0].name
@@ -65,108 +60,6 @@ def test_torchvision_itself() -> None:
     assert first is importlib.import_module("torchvision.datasets").MNIST
 
 
-# ------------------------------------------------------------------ loading, fabricated full-size
-
-
-def idx(values: np.ndarray[Any, Any]) -> bytes:
-    header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">i4").tobytes()
-    return gzip.compress(header + values.tobytes(), compresslevel=1)
-
-
-def numbered(n: int, kind: int) -> np.ndarray[Any, Any]:
-    """Images that say which they are: kind, then the number's three digits to the base 256."""
-    images = np.zeros((n, 28, 28), np.uint8)
-    number = np.arange(n)
-    images[:, 0, 0] = kind
-    images[:, 0, 27], images[:, 1, 0], images[:, 27, 27] = (
-        number >> 16,
-        number >> 8 & 255,
-        number & 255,
-    )
-    return images
-
-
-def install(monkeypatch: pytest.MonkeyPatch, name: data.Name, contents: dict[str, bytes]) -> None:
-    """Put the contents into the project's data directory and make them the expected ones."""
-    monkeypatch.delenv("AEVB_DATA", raising=False)
-    paths.data().mkdir()
-    for file, content in contents.items():
-        (paths.data() / file).write_bytes(content)
-    files = tuple(File(file, len(content), sha256(content)) for file, content in contents.items())
-    monkeypatch.setitem(loading.SOURCES, name, loading.SOURCES[name]._replace(files=files))
-
-
-def test_load_mnist_fabricated(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    contents = {
-        MNIST[0]: idx(numbered(60_000, 51)),
-        MNIST[1]: idx((np.arange(60_000) // 6_000).astype(np.uint8)),
-        MNIST[2]: idx(numbered(10_000, 255)),
-        MNIST[3]: idx((np.arange(10_000) // 1_000).astype(np.uint8)),
-    }
-    install(monkeypatch, "mnist", contents)
-    loaded = data.load("mnist")
-    assert {
-        p.name: p.read_bytes() for p in paths.data().iterdir()
-    } == contents  # unpacked elsewhere
-    assert loaded.name == "mnist"
-    assert loaded.image_shape == (28, 28)
-    assert loaded.checksums == {name: sha256(content) for name, content in contents.items()}
-    expected = {
-        "train": (51, 0, 50_000),
-        "validation": (51, 50_000, 60_000),
-        "test": (255, 0, 10_000),
-    }
-    for part, (kind, start, stop) in expected.items():
-        images, labels = getattr(loaded, part), getattr(loaded, f"{part}_labels")
-        assert images.dtype == torch.float32
-        assert images.shape == (stop - start, 784)
-        levels = images * 255
-        number = levels[:, 27] * 65536 + levels[:, 28] * 256 + levels[:, 783]
-        torch.testing.assert_close(number, torch.arange(start, stop, dtype=torch.float32))
-        torch.testing.assert_close(images[:, 0], torch.full((stop - start,), kind / 255))
-        assert labels.dtype == torch.int64
-        assert torch.equal(
-            labels, torch.arange(start, stop) // (1_000 if part == "test" else 6_000)
-        )
-
-
-def test_load_freyface_fabricated(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    number = np.arange(1965)
-    raw = np.zeros((560, 1965), np.uint8)
-    raw[0], raw[19], raw[20] = number >> 8, number & 255, 255
-    buffer = io.BytesIO()
-    scipy.io.savemat(buffer, {"ff": raw})
-    install(monkeypatch, "freyface", {FREY: buffer.getvalue()})
-    loaded = data.load("freyface")
-    assert loaded.name == "freyface"
-    rows, columns = loaded.image_shape
-    assert (rows, columns) == (28, 20)
-    assert loaded.train.shape == (1600, 560)
-    assert loaded.validation.shape == (0, 560)
-    assert loaded.test.shape == (365, 560)
-    assert {loaded.train.dtype, loaded.validation.dtype, loaded.test.dtype} == {torch.float32}
-    assert loaded.train_labels is None
-    assert loaded.validation_labels is None
-    assert loaded.test_labels is None
-    assert loaded.checksums == {FREY: sha256(buffer.getvalue())}
-
-    faces = torch.cat([loaded.train, loaded.test]).view(1965, rows, columns) * 256
-    order = (faces[:, 0, 0] * 256 + faces[:, 0, 19]).long()
-    assert torch.equal(order.sort().values, torch.arange(1965))
-    assert bool((faces[:, 1, 0] == 255).all())
-    # shuffled: in the video's order, the test images would be the last ones
-    assert not torch.equal(order, torch.arange(1965))
-    assert 800 < order[1600:].double().mean() < 1165
-    again = data.load("freyface")
-    assert torch.equal(loaded.train, again.train)
-    assert torch.equal(loaded.test, again.test)
-    # the split does not depend on, and does not disturb, the caller's generators
-    torch.manual_seed(7)
-    state = torch.get_rng_state()
-    assert torch.equal(data.load("freyface").test, loaded.test)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
 def test_binarised_pixels_are_drawn_with_their_grey_level_and_once() -> None:
     grey = torch.linspace(0, 1, 5).expand(4000, 5)
     dataset = data.Dataset("mnist", grey, grey[:100], grey[:200], (1, 5))
@@ -182,7 +75,7 @@ def test_binarised_pixels_are_drawn_with_their_grey_level_and_once() -> None:
     assert not torch.equal(binary.train[:200], binary.test)
 
 
-# ------------------------------------------------------------------------------ loading, for real
+# ------------------------------------------------------------------------------ loading
 
 
 def digest(images: torch.Tensor, levels: int) -> str:
@@ -245,6 +138,10 @@ def test_freyface() -> None:
     assert sha256(raw.tobytes()) == (
         "2438ba4f0d2a6bd8bac43de756141eaa33c8d248dd613d464bdb1210d9b7af78"
     )
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    assert torch.equal(data.load("freyface").test, frey.test)
+    assert torch.equal(torch.get_rng_state(), state), "a caller's random numbers are left alone"
     # train and test together are the raw set, each image once
     ours = (faces * 256).to(torch.uint8).numpy()
     assert sorted(map(bytes, ours)) == sorted(map(bytes, raw))

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from differentiable import Differentiable
 from linear_gaussian import LinearModel, example
 from torch import Generator, Tensor
 
 from aevb.inference.hmc import (
     TARGET_ACCEPTANCE,
-    Differentiable,
     Joint,
     Point,
     adapted,
@@ -59,7 +59,7 @@ CORRELATED, QUARTIC = Differentiable(correlated), Differentiable(quartic)
 def test_leapfrog_leads_back_when_the_momentum_is_reversed() -> None:
     z, momentum = z_and_momentum(50)
     step = 0.05 + 0.1 * uniform(noise(2), 50, 1)
-    end, end_momentum = leapfrog(QUARTIC, QUARTIC.at(z), momentum, step, 10)
+    end, end_momentum = leapfrog(QUARTIC, QUARTIC.evaluate(z), momentum, step, 10)
     assert (end.z - z).abs().max() > 0.5
     back, back_momentum = leapfrog(QUARTIC, end, -end_momentum, step, 10)
     torch.testing.assert_close(back.z, z, rtol=0, atol=1e-10)
@@ -69,7 +69,7 @@ def test_leapfrog_leads_back_when_the_momentum_is_reversed() -> None:
 def test_the_energy_error_is_of_second_order_in_the_step() -> None:
     """Over the same time, half the step makes a quarter of the error."""
     z, momentum = z_and_momentum(200)
-    start = QUARTIC.at(z)
+    start = QUARTIC.evaluate(z)
 
     def error(leapfrogs: int) -> Tensor:
         end, end_momentum = leapfrog(QUARTIC, start, momentum, shared(1 / leapfrogs), leapfrogs)
@@ -82,7 +82,7 @@ def test_the_energy_error_is_of_second_order_in_the_step() -> None:
 def test_leapfrog_preserves_volume() -> None:
     def flow(state: Tensor) -> Tensor:
         z, momentum = state.view(2, 1, 3)
-        end, end_momentum = leapfrog(QUARTIC, QUARTIC.at(z), momentum, shared(0.1), 5)
+        end, end_momentum = leapfrog(QUARTIC, QUARTIC.evaluate(z), momentum, shared(0.1), 5)
         return torch.cat([end.z, end_momentum]).flatten()
 
     state, h = normal(noise(3), 6), 1e-6
@@ -92,8 +92,8 @@ def test_leapfrog_preserves_volume() -> None:
 
 def test_the_end_point_carries_its_own_log_density_and_gradient() -> None:
     z, momentum = z_and_momentum(5)
-    end, _ = leapfrog(QUARTIC, QUARTIC.at(z), momentum, shared(0.1), 3)
-    again = QUARTIC.at(end.z)
+    end, _ = leapfrog(QUARTIC, QUARTIC.evaluate(z), momentum, shared(0.1), 3)
+    again = QUARTIC.evaluate(end.z)
     assert torch.equal(end.log_prob, again.log_prob)
     assert torch.equal(end.gradient, again.gradient)
 
@@ -107,7 +107,7 @@ def last_samples(density: Differentiable, step: float, transitions: int) -> tupl
     Chains start from a Gaussian that is as wide as the target, but round.
     """
     stream, rates = noise(), []
-    point = density.at(MEAN + normal(stream, 2000, 3))
+    point = density.evaluate(MEAN + normal(stream, 2000, 3))
     for _ in range(transitions):
         point, acceptance = transition(density, point, shared(step), 5, stream)
         rates.append(acceptance.mean().item())
@@ -136,8 +136,8 @@ def test_a_wrong_gradient_costs_acceptances_but_not_correctness() -> None:
     """The Metropolis rule sees the density itself: only that decides what is sampled."""
 
     class Wrong(Differentiable):
-        def at(self, z: Tensor) -> Point:
-            point = super().at(z)
+        def evaluate(self, z: Tensor) -> Point:
+            point = super().evaluate(z)
             return point._replace(gradient=0.8 * point.gradient)
 
     z, rate = last_samples(Wrong(correlated), 0.2, 100)
@@ -146,7 +146,7 @@ def test_a_wrong_gradient_costs_acceptances_but_not_correctness() -> None:
 
 
 def test_diverging_proposals_are_rejected() -> None:
-    start = QUARTIC.at(normal(noise(), 20, 3))
+    start = QUARTIC.evaluate(normal(noise(), 20, 3))
     moved, acceptance = transition(QUARTIC, start, shared(50.0), 10, noise(1))
     assert torch.equal(moved.z, start.z)
     assert not acceptance.any()
@@ -154,7 +154,7 @@ def test_diverging_proposals_are_rejected() -> None:
 
 def test_proposals_without_a_density_are_rejected() -> None:
     half = Differentiable(lambda z: torch.where(z[..., 0] > 0, torch.nan, 1.0) * quartic(z))
-    start = half.at(-normal(noise(), 200, 3).abs())
+    start = half.evaluate(-normal(noise(), 200, 3).abs())
     moved, _ = transition(half, start, shared(0.3), 3, noise(1))
     assert (moved.z[..., 0] <= 0).all()
     assert (moved.z != start.z).any()
@@ -162,10 +162,10 @@ def test_proposals_without_a_density_are_rejected() -> None:
 
 
 def test_a_rejected_chain_keeps_everything_and_an_accepted_one_nothing() -> None:
-    start = CORRELATED.at(normal(noise(), 500, 3))
+    start = CORRELATED.evaluate(normal(noise(), 500, 3))
     moved, _ = transition(CORRELATED, start, shared(0.5), 5, noise(1))
     assert 0 < (moved.z == start.z).all(-1).sum() < 500
-    for ours, again in zip(moved, CORRELATED.at(moved.z), strict=True):
+    for ours, again in zip(moved, CORRELATED.evaluate(moved.z), strict=True):
         torch.testing.assert_close(ours, again)
 
 
@@ -179,7 +179,7 @@ def adapted_rates(step: Tensor, factor: float) -> Tensor:
     """
     width = torch.linspace(0.3, 1.5, 400)[:, None]
     density, stream = Differentiable(lambda z: -0.5 * (z / width).square().sum(-1)), noise()
-    point, rates = density.at(normal(stream, 400, 3)), []
+    point, rates = density.evaluate(normal(stream, 400, 3)), []
     for _ in range(200):
         point, acceptance = transition(density, point, step, 5, stream)
         step = adapted(step, acceptance, factor)
@@ -238,8 +238,8 @@ def test_the_joint_density_is_that_of_autograd(likelihood: str) -> None:
     by_autograd = Differentiable(
         lambda z: standard_normal_log_prob(z) + model.decoder(z).log_prob(x)
     )
-    expected = by_autograd.at(z)
-    for ours, theirs in zip(joint.at(z), expected, strict=True):
+    expected = by_autograd.evaluate(z)
+    for ours, theirs in zip(joint.evaluate(z), expected, strict=True):
         torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(joint.log_prob(z), expected.log_prob)
     with torch.no_grad():  # the gradient asks for what it needs

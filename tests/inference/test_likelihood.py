@@ -6,10 +6,11 @@ from collections.abc import Callable
 import pytest
 import scipy.stats
 import torch
+from differentiable import Differentiable
 from linear_gaussian import LinearModel, example
 from torch import Generator, Tensor
 
-from aevb.inference.hmc import Differentiable, Joint
+from aevb.inference.hmc import Joint
 from aevb.inference.likelihood import (
     BANDWIDTHS,
     Bandwidth,
@@ -17,9 +18,9 @@ from aevb.inference.likelihood import (
     appendix_d,
     importance_sampled,
     kernel_density,
-    log_likelihood_of_all,
     mispaired_rows,
     moments,
+    pairwise_log_likelihood,
     quadrature,
     sample_posterior,
     starting_points,
@@ -115,7 +116,7 @@ def test_every_image_at_every_z_is_what_the_decoder_says(likelihood: str) -> Non
     decoder, x = (bernoulli(), images(4)) if likelihood == "bernoulli" else linear(3, rows=4)[:2]
     z = normal(noise(), 1500, 3)
     expected = torch.stack([decoder(z).log_prob(image.expand(1500, -1)) for image in x])
-    torch.testing.assert_close(log_likelihood_of_all(decoder, z, x), expected)
+    torch.testing.assert_close(pairwise_log_likelihood(decoder, z, x), expected)
 
 
 # -- Appendix D ----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from aevb.data import Dataset
 from aevb.learners.aevb import AEVB
-from aevb.learners.backprop import BackpropAEVB, BackpropWakeSleep, faster
+from aevb.learners.backprop import BackpropAEVB, BackpropWakeSleep, fast_learner
 from aevb.learners.learner import Learner
 from aevb.learners.wake_sleep import WakeSleep
 from aevb.model import networks, products
@@ -26,10 +26,10 @@ RUN = Run(
 )  # fmt: skip
 
 
-def begin(run: Run, *, by_hand: bool = True) -> Training:
+def begin(run: Run, *, fast: bool = True) -> Training:
     pixels = torch.rand(60, 12, generator=torch.Generator().manual_seed(0))
     dataset = Dataset("mnist", pixels, pixels[:0], pixels[:0], (3, 4))
-    return job.start(run, dataset, by_hand=by_hand)
+    return job.start(run, dataset, fast=fast)
 
 
 each_kind = pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_variants_of_wake_sleep_are_those_of_autograd() -> None:
 
 
 def assert_same_updates(run: Run) -> None:
-    by_hand, plain = begin(run), begin(run, by_hand=False)
+    by_hand, plain = begin(run), begin(run, fast=False)
     assert type(plain.learner) in (AEVB, WakeSleep)
     start = [p.detach().clone() for p in plain.learner.model.parameters()]
     for training in (by_hand, plain):
@@ -117,19 +117,19 @@ def test_an_encoder_or_a_learner_of_ones_own_is_not_taken_for_the_papers() -> No
         pass
 
     model, options = begin(RUN).learner.model, {"n_samples": 1, "estimator": "B", "beta": 1.0}
-    assert faster(AEVB, model, options) is BackpropAEVB
-    assert faster(OtherLearner, model, options) is OtherLearner
+    assert fast_learner(AEVB, model, options) is BackpropAEVB
+    assert fast_learner(OtherLearner, model, options) is OtherLearner
     model.encoder.__class__ = OtherEncoder
-    assert faster(AEVB, model, options) is AEVB
+    assert fast_learner(AEVB, model, options) is AEVB
 
 
-@pytest.mark.parametrize("by_hand", [True, False])
+@pytest.mark.parametrize("fast", [True, False])
 def test_rounded_products_stay_within_training_and_near_it(
-    by_hand: bool, monkeypatch: pytest.MonkeyPatch
+    fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.set_default_dtype(torch.float32)
-    exact = begin(RUN, by_hand=by_hand)
-    rounded = begin(replace(RUN, products="bfloat16"), by_hand=by_hand)
+    exact = begin(RUN, fast=fast)
+    rounded = begin(replace(RUN, products="bfloat16"), fast=fast)
     types = []
     step = rounded.learner.step
 

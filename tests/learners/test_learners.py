@@ -75,7 +75,7 @@ class ByHand:
         h = torch.tanh(self.layer("decoder.hidden", z))
         return Bernoulli(logits=self.layer("decoder.logits", h), validate_args=False)
 
-    def climb(self, objective: Tensor, network: str) -> None:
+    def maximise(self, objective: Tensor, network: str) -> None:
         """First update of Adagrad with step size 0.1 on the parameters of `network`."""
         own = {name: p for name, p in self.p.items() if name.startswith(network)}
         gradients = torch.autograd.grad(objective, list(own.values()))
@@ -104,7 +104,7 @@ def test_an_aevb_step_is_algorithm_1_by_hand() -> None:
     variance = q.scale**2
     kl = -0.5 * (1 + variance.log() - q.loc**2 - variance).sum(-1)
     bound = log_prob(hand.p_x(z), x) - kl
-    hand.climb(bound.sum(), "")
+    hand.maximise(bound.sum(), "")
     # Returned is the bound at the parameters before the update.
     torch.testing.assert_close(returned, bound.mean().detach())
     assert_parameters(model, hand)
@@ -120,11 +120,11 @@ def test_a_wake_sleep_step_is_a_wake_and_a_sleep_phase_by_hand() -> None:
     log_px_given_z = log_prob(hand.p_x(z), x)
     bound = log_px_given_z + log_prob(Normal(torch.zeros(NZ), 1.0), z) - log_prob(q, z)
     torch.testing.assert_close(returned, bound.mean().detach())
-    hand.climb(log_px_given_z.sum(), "decoder")
+    hand.maximise(log_px_given_z.sum(), "decoder")
     # Sleep: the dream comes from the updated decoder.
     z = normal(noise, 6, NZ)
     dream = (uniform(noise, 6, PIXELS) < hand.p_x(z).probs).double()
-    hand.climb(log_prob(hand.q(dream), z).sum(), "encoder")
+    hand.maximise(log_prob(hand.q(dream), z).sum(), "encoder")
     assert_parameters(model, hand)
 
 
@@ -134,8 +134,8 @@ def test_the_phases_come_in_the_order_asked_for(
 ) -> None:
     wake_sleep = learner("wake-sleep", small(), sleep_first=sleep_first)
     order: list[str] = []
-    monkeypatch.setattr(wake_sleep.ascents["encoder"], "climb", lambda _: order.append("sleep"))
-    monkeypatch.setattr(wake_sleep.ascents["decoder"], "climb", lambda _: order.append("wake"))
+    monkeypatch.setattr(wake_sleep.ascents["encoder"], "maximise", lambda _: order.append("sleep"))
+    monkeypatch.setattr(wake_sleep.ascents["decoder"], "maximise", lambda _: order.append("wake"))
     assert wake_sleep.step(images(6)).shape == ()
     assert order == (["sleep", "wake"] if sleep_first else ["wake", "sleep"])
 

@@ -46,11 +46,11 @@ def test_an_iteration_is_one_proposal_and_five_updates_by_hand() -> None:
     ascent = Ascent(decoder.named_parameters("decoder"), RULE)
     joint, chains, step = Joint(decoder, x), normal(noise, N, NZ), torch.full((1, 1), 0.01)
     for _ in range(3):
-        point, acceptance = transition(joint, joint.at(chains), step, 10, noise)
+        point, acceptance = transition(joint, joint.evaluate(chains), step, 10, noise)
         chains, step = point.z, adapted(step, acceptance)
         for _ in range(5):
             log_joint = standard_normal_log_prob(chains) + decoder(chains).log_prob(x)
-            ascent.climb(log_joint.sum())
+            ascent.maximise(log_joint.sum())
         torch.testing.assert_close(one.step(x), point.log_prob.mean())
         torch.testing.assert_close(one.memory, {"chains": chains, "step": step})
     assert one.ascents["decoder"].updates == 15

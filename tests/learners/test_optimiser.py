@@ -47,10 +47,10 @@ def assert_same(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], rtol: 
 def test_adagrad_of_a_hand_computed_example() -> None:
     w = {"weight": scalar(1.0)}
     ascent = ascent_of(w)
-    ascent.ascend({"weight": scalar(3.0)})
+    ascent.update({"weight": scalar(3.0)})
     # 1 + 0.1 · 3 / √9, uphill.
     assert w["weight"].item() == pytest.approx(1.1)
-    ascent.ascend({"weight": scalar(-4.0)})
+    ascent.update({"weight": scalar(-4.0)})
     # 1.1 − 0.1 · 4 / √(9 + 16).
     assert w["weight"].item() == pytest.approx(1.02)
     assert ascent.accumulators["squares"]["weight"].item() == pytest.approx(25.0)
@@ -58,7 +58,7 @@ def test_adagrad_of_a_hand_computed_example() -> None:
 
 def test_adagrad_has_1e_minus_8_inside_the_square_root() -> None:
     w = {"weight": scalar(0.0)}
-    ascent_of(w, step_size=1.0).ascend({"weight": scalar(1e-4)})
+    ascent_of(w, step_size=1.0).update({"weight": scalar(1e-4)})
     # 1e-4 / √(1e-8 + 1e-8); outside the root it would be 1e-4 / (1e-4 + 1e-8) = 0.9999.
     assert w["weight"].item() == pytest.approx(0.5**0.5, rel=1e-5)
 
@@ -83,7 +83,7 @@ def test_update_rules_are_those_of_torch(algorithm: Algorithm, rule: str) -> Non
         else torch.optim.Adam(groups, lr=0.1, maximize=True)
     )
     for g in gradients(60, torch.float64):
-        ascent.ascend(g)
+        ascent.update(g)
         for name, p in theirs.items():
             p.grad = g[name].clone()
         reference.step()
@@ -104,8 +104,8 @@ def test_fused_updates_are_the_plain_ones(algorithm: Algorithm, dtype: torch.dty
             g["layer.weight"] = g["layer.weight"].mT.contiguous().mT
         elif k % 3 == 2:
             g = {name: value[..., :1].expand_as(value) for name, value in g.items()}
-        of_fused.ascend(g)
-        of_plain.ascend(g)
+        of_fused.update(g)
+        of_plain.update(g)
     rtol = 2e-5 if dtype == torch.float32 else 1e-10
     assert_same(fused, plain, rtol)
     for key, values in of_fused.accumulators.items():
@@ -128,7 +128,7 @@ def test_an_algorithm_without_a_rule_says_so(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(optimiser.ACCUMULATORS, "sgd", {})
     ascent = ascent_of(parameters(), algorithm="sgd")
     with pytest.raises(ValueError, match="no rule for 'sgd'"):
-        ascent.ascend(next(iter(gradients(1))))
+        ascent.update(next(iter(gradients(1))))
 
 
 def test_a_rule_of_a_subclass_is_used() -> None:
@@ -139,7 +139,7 @@ def test_a_rule_of_a_subclass_is_used() -> None:
 
     before, (step,) = parameters(), gradients(1)
     sliding = Sliding(parameters().items(), Optimisation(warmup=0))
-    sliding.ascend(step)
+    sliding.update(step)
     for name, p in sliding.parameters.items():
         assert torch.equal(p, before[name] + step[name])
 
@@ -149,7 +149,7 @@ def test_a_rule_of_a_subclass_is_used() -> None:
 def test_a_zero_gradient_moves_nothing(algorithm: Algorithm, rule: str) -> None:
     p = parameters()
     ascent = ascent_of(p, rule, algorithm=algorithm)
-    ascent.ascend({name: torch.zeros_like(value) for name, value in p.items()})
+    ascent.update({name: torch.zeros_like(value) for name, value in p.items()})
     assert_same(p, parameters(), rtol=0)
 
 
@@ -160,7 +160,7 @@ def test_warm_up_feeds_the_accumulators_and_moves_nothing(algorithm: Algorithm, 
     ascent = ascent_of(p, rule, algorithm=algorithm, warmup=3)
     drawn = list(gradients(4))
     for g in drawn[:3]:
-        ascent.ascend(g)
+        ascent.update(g)
     assert_same(p, parameters(), rtol=0)
     squares = ascent.accumulators["squares"]["layer.weight"]
     if algorithm == "adagrad":
@@ -172,7 +172,7 @@ def test_warm_up_feeds_the_accumulators_and_moves_nothing(algorithm: Algorithm, 
             torch.zeros(()),
         )
         torch.testing.assert_close(squares, expected)
-    ascent.ascend(drawn[3])
+    ascent.update(drawn[3])
     moved = p["layer.weight"] != parameters()["layer.weight"]
     # Adagrad moves what has a gradient now, Adam what ever had one.
     moving = drawn[3:] if algorithm == "adagrad" else drawn
@@ -184,9 +184,9 @@ def test_the_first_update_after_the_warm_up_is_the_first_to_move(warmup: int) ->
     w = {"weight": scalar(0.0)}
     ascent = ascent_of(w, warmup=warmup)
     for _ in range(warmup):
-        ascent.ascend({"weight": scalar(1.0)})
+        ascent.update({"weight": scalar(1.0)})
         assert w["weight"].item() == 0.0
-    ascent.ascend({"weight": scalar(1.0)})
+    ascent.update({"weight": scalar(1.0)})
     assert w["weight"].item() == pytest.approx(0.1 / (warmup + 1) ** 0.5)
 
 
@@ -195,7 +195,7 @@ def test_the_prior_pulls_weights_and_not_biases(rule: str) -> None:
     """Its gradient is −(M/N) w, here −0.25 · 0.8 w, on top of that of the data."""
     p, start = parameters(), parameters()
     ascent = ascent_of(p, rule, weight_decay=0.25 * 0.8)
-    ascent.ascend({name: torch.zeros_like(value) for name, value in p.items()})
+    ascent.update({name: torch.zeros_like(value) for name, value in p.items()})
     squares = ascent.accumulators["squares"]
     assert torch.equal(p["layer.bias"], start["layer.bias"])
     torch.testing.assert_close(squares["layer.bias"], torch.full(SHAPES["layer.bias"], 1e-8))
@@ -214,7 +214,7 @@ def test_climbing_reaches_the_maximum_a_posteriori() -> None:
         # Every minibatch has the mean of all data: no noise.
         minibatch = torch.full((4,), x.mean().item())
         objective = -0.5 * ((minibatch - weight) ** 2 + (minibatch - bias) ** 2).sum()
-        ascent.climb(objective)
+        ascent.maximise(objective)
     assert weight.item() == pytest.approx(x.sum().item() / 21, abs=1e-5)
     assert bias.item() == pytest.approx(x.mean().item(), abs=1e-5)
 
@@ -224,8 +224,8 @@ def test_climb_follows_the_gradient_of_the_objective() -> None:
     q = parameters()
     climbing, ascending = (ascent_of(v) for v in (p, q))
     for _ in range(3):
-        climbing.climb(sum((-(value**4).sum() for value in p.values()), torch.zeros(())))
-        ascending.ascend({name: -4 * value**3 for name, value in q.items()})
+        climbing.maximise(sum((-(value**4).sum() for value in p.values()), torch.zeros(())))
+        ascending.update({name: -4 * value**3 for name, value in q.items()})
     assert climbing.updates == 3
     assert all(value.grad is None for value in p.values())
     assert_same({k: v.detach() for k, v in p.items()}, q, rtol=1e-6)

@@ -69,7 +69,7 @@ class Recorder:
     def __init__(self) -> None:
         self.gradients: dict[str, torch.Tensor] = {}
 
-    def ascend(self, gradients: dict[str, torch.Tensor]) -> None:
+    def update(self, gradients: dict[str, torch.Tensor]) -> None:
         self.gradients = gradients
 
 

@@ -174,14 +174,14 @@ DOORS = {
         lambda: paths.model(paths.local(), tiny.TINY.study, tiny.TINY.name), _model, BYTES
     ),
     "paper's curves": Door(lambda: paths.paper() / "figure3.csv", _paper, TABLE),
-    "readings": Door(paths.reestimates, lambda _: reestimates.read().to_csv(), TABLE),
+    "reestimates": Door(paths.reestimates, lambda _: reestimates.read().to_csv(), TABLE),
 }
 
 
 def prepare(folder: Path) -> None:
-    """A project here with two trained runs, their models, the paper's curves and the readings."""
+    """A project here with two trained runs, their models and the paper's curves."""
     root = paths.root() / "results"
-    for name in ("paper", "readings"):
+    for name in ("paper", "reestimates"):
         shutil.copytree(root / name, folder / "results" / name)
     os.chdir(folder)
     for run in (tiny.TINY, OTHER):

@@ -87,7 +87,7 @@ def test_identifiers_are_those_of_git(results: Path) -> None:
     }
     assert archive.swhid(files) == f"swh:1:dir:{tree.stdout.strip()}"
     # Of an empty file, as everybody's git has it.
-    assert archive.swhid_of_file(b"") == "swh:1:cnt:e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+    assert archive.file_swhid(b"") == "swh:1:cnt:e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 
 
 def test_the_deposit_is_described_as_the_citation_says() -> None:

@@ -1,1 +1,1 @@
-"""Usual mistakes in VAE code, each trained, so that curves with it can be recognised."""
+"""Usual mistakes in VAE code, each trained, so that its curve can be recognised."""

@@ -1,4 +1,4 @@
-"""Every mistake: those that are trained, and those that misreport what was trained rightly."""
+"""Every mistake: those in training, and those in how right training is reported."""
 
 import inspect
 import math
@@ -22,10 +22,10 @@ class Mistake:
     Attributes:
         name: of its class or function.
         mistake: what it is, a sentence without its full stop.
-        check: what tells it from others.
+        check: what to look at, to tell it from others.
         met: where somebody met it, as GitHub writes it: `owner/repository#issue`; empty if that is
             not known.
-        mistaken: False of the right code and of other settings.
+        mistaken: False for the right code and for other settings.
         does: the class that trains it, or the function that reports the right code's curve wrongly.
     """
 

@@ -1,4 +1,4 @@
-"""A VAE for MNIST as tutorials write it, in the pieces that a mistake replaces."""
+"""A VAE for MNIST as tutorials write it, in pieces that a mistake can replace."""
 
 from typing import ClassVar
 
@@ -24,8 +24,8 @@ class Code:
 
     Attributes:
         met: where somebody met this mistake, as GitHub writes it: `owner/repository#issue`.
-        check: what tells the mistake from others.
-        mistaken: whether it is one; other settings are not.
+        check: what to look at, to tell the mistake from others.
+        mistaken: False for another setting that is no mistake.
     """
 
     met: ClassVar[str] = ""
@@ -96,7 +96,7 @@ class Code:
         """One update from a random minibatch; returns its bound before the update."""
         x = images.index_select(0, indices(self.order, MINIBATCH, len(images)))
         bound = self.bound(*self.terms(x))
-        self.ascent.climb(bound * MINIBATCH)
+        self.ascent.maximise(bound * MINIBATCH)
         return float(bound.detach())
 
     @torch.no_grad()

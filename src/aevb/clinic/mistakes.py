@@ -1,6 +1,6 @@
 """The mistakes, each as its difference from the right code."""
 
-# ruff: noqa: D102 (a piece is documented where it is right)
+# ruff: noqa: D102 (`Code` documents each piece)
 
 import torch
 from torch import Tensor

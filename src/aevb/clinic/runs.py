@@ -29,17 +29,17 @@ def train(code: type[Code], nz: int, seed: int, budget: float = BUDGET) -> pd.Da
     Returns:
         A row for each of `points`, up to the first that is not finite: `train`, the mean bound of
         the minibatches since the row before; and of the test images `test`, the bound, with its
-        `reconstruction` and its `kl`. In whatever unit the code takes for nats per datapoint.
+        `reconstruction` and its `kl`, in the unit that the code takes for nats per datapoint.
     """
     torch.set_flush_denormal(True)  # as the training loop does
     dataset = data.load("mnist")
     step_size = figure2_run("mnist", nz, "aevb").step_size
-    patient = code(nz, seed, step_size, len(dataset.train))
+    vae = code(nz, seed, step_size, len(dataset.train))
     rows, done = [], 0
     for point in points(budget):
         updates = (point - done) // MINIBATCH
-        running = sum(patient.step(dataset.train) for _ in range(updates)) / updates
-        rows.append((code.__name__, point, running, *patient.evaluate(dataset.test)))
+        running = sum(vae.step(dataset.train) for _ in range(updates)) / updates
+        rows.append((code.__name__, point, running, *vae.evaluate(dataset.test)))
         done = point
         if not all(map(math.isfinite, rows[-1][2:])):
             break
@@ -52,13 +52,13 @@ def file(nz: int, seed: int) -> Path:
 
 
 def configurations() -> list[tuple[int, int]]:
-    """Nz and seed of every file that is there."""
+    """Nz and seed of every published file."""
     found = (path.stem.split("-") for path in file(0, 0).parent.glob("mnist-nz*-seed*.csv"))
     return sorted((int(nz.removeprefix("nz")), int(s.removeprefix("seed"))) for _, nz, s in found)
 
 
 def write(nz: int, seed: int, budget: float = BUDGET) -> Path:
-    """Train the right code and each mistake that the file lacks, and add them to the file."""
+    """Train the right code and each mistake that the file lacks, and add their curves to it."""
     path = file(nz, seed)
     codes: list[type[Code]] = [Code, *MISTAKES]
     for code in codes:

@@ -1,4 +1,4 @@
-"""The paper's claims on Figures 2 and 3, and one more, judged from its curves and from ours."""
+"""The paper's claims on Figures 2 and 3, and one of ours, judged from its curves and ours."""
 
 import math
 from collections.abc import Iterable
@@ -103,12 +103,12 @@ def aevb_against_wake_sleep(figure: str) -> pd.DataFrame:
 
 
 def _least(a: float, b: float) -> float:
-    """The smaller of two numbers; NaN if one is."""
+    """The smaller of two numbers; NaN if one is NaN."""
     return math.nan if math.isnan(a + b) else min(a, b)
 
 
 def _every(findings: Iterable[bool | None]) -> bool | None:
-    """False if any is; else None if any is, or there is none; else True."""
+    """Whether all hold: False if one does not; else None if one is undecided, or there is none."""
     found = list(findings)
     return False if False in found else None if None in found or not found else True
 
@@ -190,7 +190,7 @@ def _superfluous(found: Lines, paper: Lines) -> Finding:
 def _beyond_axis(found: Lines, paper: Lines) -> Finding:
     """No test bound of AEVB on Frey Face ends more than 2 % below its highest value.
 
-    A curve decides if it goes as far beyond the printed axis as the paper's, or if it falls. Of
+    A curve decides if it falls, or if it goes as far beyond the printed axis as the paper's. Of
     several seeds the longest curve is read.
     """
     ends: list[bool | None] = []

@@ -16,7 +16,7 @@ class Diagnosis:
 
     Attributes:
         mistake: what was trained, its name in the clinic's catalogue.
-        inside: whether its curve lies inside the band, so that nothing is wrong to be seen.
+        inside: whether its curve lies inside the band, so that no mistake shows.
         named: names of the suspects, the likeliest first.
     """
 
@@ -26,12 +26,12 @@ class Diagnosis:
 
 
 def diagnoses(nz: int, seed: int, *, terms: bool = False) -> list[Diagnosis]:
-    """The judge's word on every curve of one configuration, of the test images.
+    """What the judge says of every curve of one configuration, on the test images.
 
     Args:
         nz: of the clinic's runs (`runs.read`).
-        seed: likewise.
-        terms: with the reconstruction and the KL in columns of their own.
+        seed: of the clinic's runs.
+        terms: whether the judge also gets the reconstruction and the KL.
     """
     found = []
     for name, curve in runs.read(nz, seed).groupby("mistake", sort=False):
@@ -56,8 +56,9 @@ def table(configurations: list[tuple[int, int]], *, terms: bool = False) -> pd.D
     """A row for each mistake: in how many configurations it was seen, and named.
 
     Returns:
-        Columns `mistake`, `runs`, `outside` the band, `silent`: outside, but nothing is named,
-        `first`: named first, `among three`, and `instead`: what else was named first.
+        Columns `mistake`; the number of `runs`; how many are `outside` the band; `silent`, outside
+        with no suspect; `first`, named as the first suspect; `among three`, among the suspects;
+        and `instead`, the other mistakes that were named first.
     """
     every = [d for nz, seed in configurations for d in diagnoses(nz, seed, terms=terms)]
     rows = []

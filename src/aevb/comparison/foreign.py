@@ -1,7 +1,7 @@
 """Curves of other code: their CSV files read as nats per datapoint against samples.
 
-What a column is called says what it is; what its name does not say is an option, and what is still
-open is asked for, all at once. How the file was understood is told (`Foreign.reading`).
+The name of a column says what it is. Options say the rest, and one error asks for all that is still
+open. `Foreign.reading` tells how the file was understood.
 """
 
 import csv
@@ -24,7 +24,7 @@ from aevb.errors import ConfigurationError, DamagedFileError
 
 Array = npt.NDArray[np.float64]
 
-# What columns are called, in lower case; in exports of Weights & Biases, what follows " - ".
+# Names of columns, in lower case; in exports of Weights & Biases, the part after " - ".
 X = {
     "samples": r"(.*[/_ ])?samples?([_ ]seen)?|examples|datapoints|images",
     "steps": r"(.*[/_ ])?(steps?|iterations?|iters?|updates?|batch(es)?)",
@@ -38,6 +38,9 @@ BOUND = r"elbo|bound|likelihood|loglik|log_?p"
 SPLITS = {"train": r"train", "validation": r"(?<![a-z])(val(?!ue)|dev)", "test": r"test"}
 BITS = r"bits|bpd"
 PER_PIXEL = r"bpd|per.?dim|per.?pixel"
+
+# What to ask for the size of a step or an epoch.
+SIZES = {"steps": "--minibatch, datapoints a step", "epochs": "--n-train, datapoints an epoch"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def read(name: str, options: Options, content: BinaryIO | None = None) -> Foreig
         content: the file's bytes, such as standard input's.
 
     Raises:
-        ConfigurationError: if something cannot be known; names the options that say it.
+        ConfigurationError: if something is still open; names the options that say it.
         DamagedFileError: if the file cannot be read; names the line and what to do.
         OSError: if there is no such file.
     """
@@ -218,7 +221,7 @@ class _Table:
                 raise DamagedFileError(
                     f"{self.name}, line {lines[bad[0]]}: {column} is {values[bad[0]]}; delete the "
                     "row, and where a run diverged those after it too. "
-                    f"{signatures.causes_of_divergence()}"
+                    f"{signatures.divergence_causes()}"
                 )
         x, name = numbers[0], wanted[0]
         if x[0] < 0:
@@ -234,7 +237,7 @@ class _Table:
 
 
 def _number(cell: str, separator: str) -> float:
-    """A number that Python does not write so: with a decimal comma, a long minus, hard spaces.
+    """A number in other notation: with a decimal comma, a long minus sign or hard spaces.
 
     Raises:
         ValueError: naming the cell and what to do.
@@ -305,9 +308,8 @@ def _understood(table: _Table, options: Options) -> Foreign:
         bound = reconstruction - divergence
     shift = options.epochs_from == 0 if counts == "epochs" else 0
     what = repr(total) if total else f"{recon!r} and {kl!r}"
-    known = (
-        "" if options.unit or options.per or unit == "bits" or per != "datapoint" else " (assumed)"
-    )
+    is_given = options.unit or options.per or (unit, per) != ("nats", "datapoint")
+    known = "" if is_given else " (assumed)"
     times = f" times {factor:g}" if counts != "samples" else ""
     return Foreign(
         ours,
@@ -321,7 +323,7 @@ def _understood(table: _Table, options: Options) -> Foreign:
 
 
 def _labels(table: _Table) -> dict[str, str]:
-    """What each column is called; TensorBoard's `Value` is called as the file is."""
+    """The label of each column; that of TensorBoard's `Value` is the name of the file."""
     labels = {column: column.rpartition(" - ")[2].lower() for column in table.columns if column}
     if {"wall time", "step", "value"} == set(labels.values()):
         labels["Value"] = Path(table.name).stem.lower()
@@ -366,12 +368,8 @@ def _value_columns(
     splits = sorted({s for c in totals if (s := _split(found[c]))})
     if not split and len(splits) == len(totals) > 1:
         return None, None, None, [f"--split, which of the columns to take: {', '.join(splits)}"]
-    return (
-        None,
-        None,
-        None,
-        [f"--column, that of the values: {', '.join(map(repr, totals or found))}"],
-    )
+    ask = f"--column, that of the values: {', '.join(map(repr, totals or found))}"
+    return None, None, None, [ask]
 
 
 def _horizontal(
@@ -401,24 +399,14 @@ def _horizontal(
         counts = sizes[0] if len(sizes) == 1 else None
     column = columns.get(counts or "") or columns.get("steps") or next(iter(columns.values()))
     if counts is None:
-        given = options.minibatch and options.n_train
-        ask = (
-            f"--x, what {column!r} counts: steps or epochs"
-            if given
-            else (
-                f"what {column!r} counts: --minibatch, datapoints a step, if steps; --n-train, "
-                "datapoints an epoch, if epochs; --x samples, if samples"
-            )
-        )
+        ask = f"--x, what {column!r} counts: steps or epochs"
+        if not (options.minibatch and options.n_train):
+            sizes = [f"{option}, if {kind}" for kind, option in SIZES.items()]
+            ask = f"what {column!r} counts: {'; '.join(sizes)}; --x samples, if samples"
         return column, "", 1.0, [ask]
-    if size[counts] is None:
-        option = (
-            "--minibatch, datapoints a step"
-            if counts == "steps"
-            else ("--n-train, datapoints an epoch")
-        )
-        return column, counts, 1.0, [option]
-    return column, counts, size[counts] or 1.0, []
+    if (datapoints := size[counts]) is None:
+        return column, counts, 1.0, [SIZES[counts]]
+    return column, counts, datapoints, []
 
 
 def _quantity(

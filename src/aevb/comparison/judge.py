@@ -1,17 +1,17 @@
 """A curve of any code, held against the paper's and ours.
 
-The curves are in the package (`reference.csv`), so this works outside a checkout. It loads NumPy
-and nothing slower.
+The curves are in the package (`reference.csv`), so this works outside a checkout. It loads NumPy,
+but neither PyTorch nor pandas.
 
-**The band** goes from the lowest to the highest of our mean over seeds ± 3 SD and the paper's curve
-± 3 SD. SD is the standard deviation over our seeds, or, where that is larger, its upper quartile
-over all configurations of the same data and algorithm: three seeds can agree by chance. Where only
-one seed goes on, the SD is that of the last point with two. Of our own curves, each held against
-the other seeds and the paper, about five in six are inside.
+**The band** spans our mean over seeds ± 3 SD and the paper's curve ± 3 SD. SD is the standard
+deviation over our seeds. Three seeds can agree by chance, so it is at least the upper quartile of
+the standard deviations of all configurations of the same data and algorithm. Where only one seed
+goes on, the SD is that of the last point with two. Of our own curves, each held against the other
+seeds and the paper, about five in six are inside.
 
-**Inside** is a curve that lies in the band at nine in ten of its points or more. The points are
-the curve's own, at most 20 for each decade of samples. Earlier points than 200,000 samples are left
-out: there the paper has none, and what decides is the warm-up, of which the paper says nothing.
+**A curve is inside** if nine in ten of its points or more lie in the band. The points are the
+curve's own, at most 20 for each decade of samples. Points before 200,000 samples are left out. The
+paper has none there, and the warm-up decides, of which the paper says nothing.
 """
 
 import csv
@@ -39,20 +39,20 @@ POINTS_PER_DECADE = 20
 WIDTH = 3.0  # of the band to either side, in SD
 SHARE_INSIDE = 0.9
 LEAP = 10.0  # nats: as in `pairs`, nothing is read where the paper's curve leaps
-# Of each data set (`n` is MNIST with so many points): pixels, the bound of an untrained model (on
-# MNIST -784 ln 2), and the minibatch.
+# By data set (`n` is Figure 3's MNIST): pixels, the bound of an untrained model (on MNIST
+# −784 ln 2), and the minibatch.
 DATA = {"mnist": (784, -543.4, 100), "freyface": (560, -526.2, 500), "n": (784, -543.4, 100)}
 FAR_FROM_START = 10.0  # nats; no seed of ours, nor the paper's, is two away from the start
-# A suspect's correction brings the curve inside; or it divides the mean distance by this, and less
-# than the width of the band is left.
+# A suspect's correction brings the curve inside, or divides the mean distance by this factor and
+# leaves less than the width of the band.
 MUCH_NEARER = 10.0
-# Between a curve and a run (`signatures.Match.gap`): so near it resembles one with a mistake, on
-# the whole and at every point; so near it may be right, since another step size moves a curve as
-# far; too near to tell two apart.
+# Limits on `signatures.Match.gap` between a curve and a run. Below the first two, on the whole and
+# at every point, the curve resembles a run with a mistake. Below the third it may be right, since
+# another step size moves a curve as far. Runs nearer than the fourth cannot be told apart.
 NEAR_GAP, WIDEST_GAP, RIGHT_GAP, CLOSE_GAP = 0.4, 0.4, 1.0, 0.1
 MOST_SUSPECTS = 3
-LONG = 1e7  # nats; longer numbers are told with an exponent
-MIN_POINTS = 3  # that speak for a suspect, over at least a factor of four in samples
+LONG = 1e7  # nats; larger numbers are written with an exponent
+MIN_POINTS = 3  # as evidence for a suspect, over at least a factor of four in samples
 TABLE_ROWS = 12
 
 
@@ -85,17 +85,19 @@ class Reference:
     @cached_property
     def spread(self) -> Line:
         """SD over seeds, in nats, at our points that two seeds or more have."""
-        samples, own = _deviation(tuple(self.seeds.values()))
+        samples, deviation = _deviation(tuple(self.seeds.values()))
         family = [
             Line(*_deviation(tuple(sources[key] for key in sources if key != "paper")))
             for (name, split), sources in _all().items()
             if split == self.split and re.sub(r"\d+", "", name) == re.sub(r"\d+", "", self.name)
         ]
-        each = [[own[k], *(line.value_at(x) for line in family)] for k, x in enumerate(samples)]
-        return Line(samples, np.maximum(own, np.nanquantile(each, 0.75, axis=1)))
+        each = [
+            [deviation[k], *(line.value_at(x) for line in family)] for k, x in enumerate(samples)
+        ]
+        return Line(samples, np.maximum(deviation, np.nanquantile(each, 0.75, axis=1)))
 
-    def beside(self, samples: float, yours: float) -> "Point":
-        """A point of a curve with what stands beside it."""
+    def point(self, samples: float, yours: float) -> "Point":
+        """A point of a curve, with the paper's and ours at the same samples."""
         values = [line.value_at(samples, leap=LEAP) for line in self.seeds.values()]
         values = [value for value in values if not math.isnan(value)]
         paper = self.paper.value_at(samples, leap=LEAP)
@@ -110,12 +112,14 @@ class Reference:
 
 def _deviation(seeds: tuple[Line, ...]) -> tuple[Array, Array]:
     """Our points that two seeds or more have, and the SD over seeds there."""
-    at = defaultdict(list)
+    by_samples = defaultdict(list)
     for line in seeds:
         for samples, value in zip(line.samples.tolist(), line.values.tolist(), strict=True):
-            at[samples].append(value)
-    shared = sorted(s for s, values in at.items() if len(values) > 1 and s >= FIRST_SAMPLES / 2)
-    return np.array(shared), np.array([np.std(at[s], ddof=1) for s in shared])
+            by_samples[samples].append(value)
+    shared = sorted(
+        s for s, values in by_samples.items() if len(values) > 1 and s >= FIRST_SAMPLES / 2
+    )
+    return np.array(shared), np.array([np.std(by_samples[s], ddof=1) for s in shared])
 
 
 @cache
@@ -213,7 +217,7 @@ class Judgement:
         split: train, validation or test.
         points: where the curve has a value and the paper or we have one too.
         suspects: mistakes that would explain a distance.
-        notes: what else is certain, a sentence each.
+        notes: other findings, a sentence each.
     """
 
     like: str
@@ -355,7 +359,7 @@ def _checked(samples: Any, bound: Any) -> tuple[Array, Array]:
         if len(bad) == len(x) - bad[0]:
             raise ConfigurationError(
                 f"from point {bad[0] + 1} on the curve is not finite: training diverged. "
-                f"{signatures.causes_of_divergence()}"
+                f"{signatures.divergence_causes()}"
             )
         raise ConfigurationError(f"point {bad[0] + 1} is not finite: leave such points out")
     if len(bad := np.flatnonzero(np.diff(x) <= 0)):
@@ -374,7 +378,7 @@ def _compare(ours: Reference, x: Array, y: Array) -> list[Point]:
     cells = np.floor(POINTS_PER_DECADE * np.log10(x))
     last = np.append(np.diff(cells) != 0, True)[: len(x)] & (x >= FIRST_SAMPLES)
     points = [
-        ours.beside(s, value)
+        ours.point(s, value)
         for s, value in zip(x[last].tolist(), line.values[last].tolist(), strict=True)
     ]
     return [point for point in points if not math.isnan(point.ours) or not math.isnan(point.paper)]
@@ -436,10 +440,10 @@ def _corrections(ours: Reference, minibatch: float) -> Iterator[tuple[str, str, 
 def _suspects(
     ours: Reference, x: Array, y: Array, before: list[Point], minibatch: float
 ) -> Iterator[Suspect]:
-    """Mistakes without which the curve lies in the band, or much nearer to our mean.
+    """Mistakes whose correction brings the curve into the band, or much nearer to our mean.
 
-    The two of 50,000 and 60,000 move a curve by as little as another seed does, so that most such
-    curves are inside. They are suspected only of a curve that lies wholly outside.
+    Epochs of 50,000 for 60,000 move a curve as little as another seed does, so most such curves
+    are inside. They are suspects only if the whole curve lies outside.
     """
     for name, mistake, check, times, factor in _corrections(ours, minibatch):
         after = [p for p in _compare(ours, x * times, y * factor) if not math.isnan(p.ours)]
@@ -504,7 +508,7 @@ def _resembling(matches: list[signatures.Match]) -> Iterator[Suspect]:
 
 
 def _explained(matches: list[signatures.Match]) -> Iterator[str]:
-    """What gives such a curve where no mistake can be told from another setting."""
+    """Notes for a curve that a mistake and another setting explain equally well."""
     settings = [match for match in matches if not match.signature.mistaken]
     near = [match.signature for match in settings if match.gap < RIGHT_GAP]
     if near and near[0].name != "Code":
@@ -521,7 +525,7 @@ def _explained(matches: list[signatures.Match]) -> Iterator[str]:
 def _missing_kl(
     ours: Reference, x: Array, y: Array, reconstruction: Any, kl: Any, minibatch: float
 ) -> Iterator[Suspect]:
-    """Whether the bound counts the KL divergence in full, by the columns themselves."""
+    """Whether the bound counts the KL divergence in full, according to the columns."""
     if reconstruction is None or kl is None:
         return
     recon, divergence = np.asarray(reconstruction, float), np.asarray(kl, float)
@@ -556,7 +560,7 @@ def _missing_kl(
 
 
 def _notes(ours: Reference, x: Array, y: Array) -> list[str]:
-    """What is certain beside the distance: the start, and which images the paper's curve is of."""
+    """Findings beside the distance: the start, and which images the paper's curve is of."""
     notes = []
     pixels, start, minibatch = ours.data
     # The first minibatch is evaluated before the first update; a fresh evaluation is after it.

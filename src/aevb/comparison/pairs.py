@@ -15,8 +15,8 @@ from aevb.training.run import Run
 
 Lines = Mapping[tuple[Run, str], Line]  # by run and by the name of our split
 
-# Nats. Between the first two points of the paper's curves of Figure 3 lies most of the rise; there
-# nothing is read (`Line.value_at`).
+# Nats. Most of the rise of the paper's curves of Figure 3 lies between their first two points; no
+# value is read there (`Line.value_at`).
 LEAP = 10
 
 
@@ -58,10 +58,10 @@ def paper_line(run: Run, split: str) -> Line:
     )
 
 
-def column_beside(run: Run, split: str, curve: Curve) -> str:
+def drawn_column(run: Run, split: str, curve: Curve) -> str:
     """Our column to draw beside the paper's train or test curve.
 
-    It is of the images that the paper's curve seems to be of, if the file has them (`splits`).
+    It is on the images that the paper seems to have used, if the file has them (`splits`).
     """
     columns = [column for column, papers in splits(run).values() if papers == split]
     return next(column for column in columns if column in curve.table or column == columns[-1])
@@ -122,7 +122,7 @@ def counterpart(run: Run, *, algorithm: str | None = None, seed: int = 0) -> Run
     return experiments.figure2_run(run.dataset, run.nz, algorithm, seed)
 
 
-def papers_run(curve: Curve) -> Run:
+def reference_run(curve: Curve) -> Run:
     """The run of the paper's figures, with seed 0, to compare a curve of any study with.
 
     Raises:

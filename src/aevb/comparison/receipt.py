@@ -39,7 +39,7 @@ def receipt(budget: str | float, seed: int = 0) -> dict[str, Any]:
         with what is `allowed`; and `from_the_paper`, ours minus the paper's by split.
     """
     checks = same_seed.checks(seed)
-    from_paper = {figure: tables.at_budget(figure, budget, seed) for figure in experiments.RUNS}
+    from_paper = {figure: tables.differences(figure, budget, seed) for figure in experiments.RUNS}
     entries = []
     for figure, runs in experiments.RUNS.items():
         for run in runs(seed):

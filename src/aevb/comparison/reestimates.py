@@ -1,4 +1,4 @@
-"""Readings: log p(x) of the final models of Figure 3, by other estimators than its curves have.
+"""Estimates of log p(x) for the final models of Figure 3, by other estimators than its curves' own.
 
 This takes minutes, so the result is kept as a table.
 """
@@ -93,7 +93,7 @@ def write() -> Path:
             values = estimate(decoder, images[:1000], f"{file.stem} {split}")
             rows.append({"run": file.stem, "split": split, "samples": manifest["samples"]} | values)
     about = {
-        "command": "aevb readings",
+        "command": "aevb reestimate",
         "models_sha256": {f.stem: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
         "seeds": list(range(CHAINS)),
         **provenance.maker(torch.device("cpu")),
@@ -114,10 +114,10 @@ def read() -> pd.DataFrame:
     file = paths.reestimates()
     if not file.exists():
         raise FileNotFoundError(
-            f"no estimates at {file}: {curves.CHECKOUT}; there `aevb readings` makes it again"
+            f"no estimates at {file}: {curves.CHECKOUT}; there `aevb reestimate` makes it again"
         )
-    content = curves.verified(file, "`aevb readings` makes it again")
-    with reading(file, "`aevb readings` makes it again"):
+    content = curves.verified(file, "`aevb reestimate` makes it again")
+    with reading(file, "`aevb reestimate` makes it again"):
         return pd.read_csv(BytesIO(content))
 
 
@@ -128,12 +128,12 @@ def against_paper() -> pd.DataFrame:
 
     Returns:
         One row per `run` and `split` of `read`, in nats per datapoint. The columns of
-        `tables.at_ends`, with `difference`, ours minus the paper's; `spread`, the standard
+        `tables.final_differences`, with `difference`, ours minus the paper's; `spread`, the standard
         deviation over seeds; what the inferred reading adds to ours: `half`, since it has the later
         half of the images only, `pairing`, since it pairs the wrong draws, and `shift`, their sum;
         `corrected`, `difference` plus `shift`; and `missed`, four chains minus one.
     """
-    ends = tables.at_ends("figure3")
+    ends = tables.final_differences("figure3")
     spread = tables.over_seeds(ends)[["curve", "split", "spread"]]
     found = ends.merge(read().drop(columns="samples"), on=["run", "split"])
     found = found.merge(spread, on=["curve", "split"])

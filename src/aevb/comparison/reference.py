@@ -1,4 +1,4 @@
-"""The package's copy of what `aevb judge` holds curves against, made from results/."""
+"""The package's copies of the curves and signatures that `aevb judge` needs, made from results/."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ HEADER = (
 
 
 def as_text() -> str:
-    """The content of the file: of each curve the first point and those that are compared."""
+    """The content of reference.csv: of each curve the first point and those to compare with."""
     rows = []
     for figure, runs in experiments.RUNS.items():
         for run in runs(0):
@@ -45,7 +45,7 @@ def as_text() -> str:
 
 
 def _rows(name: str, split: str, source: str, line: Line) -> list[str]:
-    """The rows of one curve; the point before the first that is compared is there too."""
+    """The rows of one curve, also of the last point before those to compare with."""
     first = int(np.searchsorted(line.samples, FIRST_SAMPLES, side="right")) - 1
     kept = sorted({0, *range(max(first, 0), len(line.samples))})
     return [f"{name},{split},{source},{line.samples[k]:.0f},{line.values[k]:.2f}\n" for k in kept]

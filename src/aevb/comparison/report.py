@@ -22,11 +22,11 @@ from aevb.training import experiments
 QUANTITIES = {"figure2": "Figure 2: lower bounds", "figure3": "Figure 3: log likelihoods"}
 
 
-def at_budget(budget: str | float, seed: int = 0) -> str:
+def comparison(budget: str | float, seed: int = 0) -> str:
     """The comparison that `make reproduce` prints at its end."""
     lines, missing = [], []
     for figure, what in QUANTITIES.items():
-        table = tables.at_budget(figure, budget, seed)
+        table = tables.differences(figure, budget, seed)
         here = table[table.source != "none"]
         missing += sorted(set(table[table.source == "none"].run))
         if not here.empty:
@@ -51,7 +51,7 @@ def at_budget(budget: str | float, seed: int = 0) -> str:
 
 
 def _show(table: pd.DataFrame) -> pd.DataFrame:
-    """`tables.at_budget` as text."""
+    """`tables.differences` as text."""
     return table.assign(
         samples=table.samples.map("{:,.0f}".format),
         ours=table.ours.map(lambda value: nats(value) if math.isfinite(value) else "diverged"),
@@ -63,7 +63,7 @@ def _show(table: pd.DataFrame) -> pd.DataFrame:
 def _same_seed(seed: int) -> list[str]:
     """Lines on fresh runs against published runs of the same seed."""
     fresh = same_seed.checks(seed)
-    fresh = fresh[fresh.other_settings == ""]  # `same_seed.problems` tells of the others
+    fresh = fresh[fresh.other_settings == ""]  # `same_seed.problems` reports the others
     lines, older = [], fresh[fresh.check == same_seed.NOT_COMPARED]
     if not older.empty:
         lines += [
@@ -91,15 +91,16 @@ def _same_seed(seed: int) -> list[str]:
 def summary() -> str:
     """The README's table of the distance from published curves to the paper's, as Markdown.
 
-    Each curve is read at its end, or at the right-hand edge of the paper's axis (`tables.at_ends`).
-    Differences are in nats per datapoint, means over seeds, of `pairs.on_papers_images`.
+    Each curve is read at its end, or at the right-hand edge of the paper's axis
+    (`tables.final_differences`). Differences are in nats per datapoint, means over seeds, of
+    `pairs.on_papers_images`.
 
     Raises:
         FileNotFoundError: if there is no published curve.
     """
     lines = []
     for figure, runs in experiments.RUNS.items():
-        ends = pairs.on_papers_images(tables.at_ends(figure))
+        ends = pairs.on_papers_images(tables.final_differences(figure))
         table = tables.over_seeds(ends).dropna(subset=["difference"])
         groups = {
             without_seed(run): f"{panel_group(run)}, {ALGORITHM_NAMES[run.algorithm]}"

@@ -1,4 +1,4 @@
-"""Fresh runs held against the published runs of the same seed."""
+"""Fresh runs compared with the published runs of the same seed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,16 +25,16 @@ class Check(NamedTuple):
 
 
 SAME_MACHINE = Check("on the same kind of machine", 0, math.inf, 1.0, 0.01)
-# Another processor rounds differently. In the first rows, to a little beyond the warm-up, that is
-# worth at most 0.06 nats. Two seeds are 4 nats or more apart there, and any two settings that the
-# book compares 0.6 or more.
+# Another processor rounds differently. In the first rows, to a little beyond the warm-up, that
+# changes a bound by at most 0.06 nats. Two seeds are 4 nats or more apart there, and any two
+# settings that the book compares 0.6 or more.
 _FIRST_ROWS: dict[data.Name, int] = {"mnist": 15_000, "freyface": 65_000}
 EARLY = {
     dataset: Check(f"up to {last:,} samples, on another processor", 0, last, 1.0, 0.5)
     for dataset, last in _FIRST_ROWS.items()
 }
 # Later, training amplifies rounding until two runs differ as much as two seeds. They also leave a
-# plateau at different times. A curve rises by hundreds of nats in that time.
+# plateau at different times, and a curve rises by hundreds of nats in between.
 _SEEDS_APART: dict[data.Name, float] = {"mnist": 10.0, "freyface": 150.0}
 LATE = {
     dataset: Check("from 100,000 samples on, on another machine", 1e5, math.inf, 1.26, tolerance)
@@ -45,7 +45,7 @@ FAMILY = "family and model"
 
 # In the first edition every seed had its own step size, and all seeds one split.
 CHOSEN_BY_SEED = ("step_size", "split")
-# In the place of a check where those differ.
+# Stands in place of a check where those differ.
 NOT_COMPARED = "a first-edition curve with another step size or split"
 
 
@@ -61,7 +61,7 @@ def checks(seed: int = 0) -> pd.DataFrame:
 
     Raises:
         DamagedFileError: if a curve or its manifest cannot be read; if they do not belong
-            together; if each of two curves has columns that the other lacks.
+            together; see also `_shared_columns`.
     """
     rows: list[dict[str, Any]] = []
     for run in (run for runs in experiments.RUNS.values() for run in runs(seed)):
@@ -73,7 +73,7 @@ def checks(seed: int = 0) -> pd.DataFrame:
         other = curves.other_settings(*settings)
         first_edition = curves.FIRST_EDITION in published.manifest
         if first_edition and other:
-            other = curves.other_settings(*map(_not_chosen, settings))
+            other = curves.other_settings(*map(_shared_settings, settings))
             if not other:
                 rows.append({"run": run.name, "other_settings": "", "check": NOT_COMPARED})
                 continue
@@ -101,10 +101,10 @@ def checks(seed: int = 0) -> pd.DataFrame:
 
 
 def _shared_columns(ours: Curve, published: Curve) -> list[str]:
-    """The columns of values that both curves have.
+    """The columns of values that the curves share.
 
     Raises:
-        DamagedFileError: if each has columns that the other lacks.
+        DamagedFileError: if neither curve has all columns of the other.
     """
     a, b = ours.table.columns, published.table.columns
     shared = a.intersection(b)
@@ -117,8 +117,8 @@ def _shared_columns(ours: Curve, published: Curve) -> list[str]:
     return list(shared.drop("samples"))
 
 
-def _not_chosen(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a seed of the first edition did not choose."""
+def _shared_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that all seeds of the first edition shared."""
     return {k: v for k, v in settings.items() if k not in CHOSEN_BY_SEED}
 
 
@@ -152,7 +152,7 @@ def _required(a: Mapping[str, Any], b: Mapping[str, Any], dataset: data.Name) ->
     """The checks for two curves, from the machines that their manifests name."""
     makers = [{**m, **maker} for m in (a, b) for maker in m.get("makers", [{}])]
     hardware = pd.DataFrame([maker["hardware"] for maker in makers])
-    # It tells generations of one processor's name apart. Older manifests lack it.
+    # It tells processor generations of the same name apart. Older manifests lack it.
     if FAMILY in hardware and not hardware[FAMILY].replace("", None).notna().all():
         hardware = hardware.drop(columns=FAMILY)
     torch = {maker["versions"]["torch"] for maker in makers}
@@ -176,10 +176,10 @@ def problems(seed: int = 0) -> str:
             run = names.parse(check.run)
             file = paths.curve(paths.local(), run.study, run.name)
             files = (paths.checkpoint(run.study, run.name), file)
-            both = " and ".join(str(file.relative_to(paths.root())) for file in files)
+            stale = " and ".join(str(file.relative_to(paths.root())) for file in files)
             found.append(
                 f"{run.name}: the local run has other settings than the published one: "
-                f"{check.other_settings}. Delete {both} and repeat "
+                f"{check.other_settings}. Delete {stale} and repeat "
                 f"`{names.command(run, curves.read(file).samples)}`; to keep other settings, "
                 "give them a --study of their own"
             )

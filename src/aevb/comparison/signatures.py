@@ -1,14 +1,14 @@
-"""What usual mistakes make of a curve: held against runs that were trained with each of them.
+"""How usual mistakes change a curve, learned from runs that were trained with each of them.
 
-The runs are those of `aevb.clinic` with `LIKE`; what the judge needs of them is in the package
-(`signatures.json`). Loads NumPy and nothing slower.
+The runs are those of `aevb.clinic` with `LIKE`; the package has their curves (`signatures.json`).
+This module loads NumPy, but neither PyTorch nor pandas.
 
-**Two curves are compared** at the points of the runs from 50,000 samples on, by the bound itself or
-by its distance from the right one for that configuration, whichever is nearer. Some mistakes give
-the same bound whatever Nz is, others shift it. Distances are inverse hyperbolic sines of nats / 10,
-linear near zero and logarithmic far from it, so that a factor counts the same at 10³ and 10⁶ nats.
-`gap` is the root mean square difference; where a curve has a reconstruction and a KL, the inverse
-hyperbolic sines of those, in nats, count too.
+**Two curves are compared** at the points of the runs from 50,000 samples on. Some mistakes give the
+same bound for every Nz, others shift the right one. So the bounds are compared themselves and by
+their distance from the right bound of the configuration, and the nearer counts. Distances are
+inverse hyperbolic sines of nats / 10: linear near zero and logarithmic far from it. So a factor
+counts the same at 10³ and 10⁶ nats. `gap` is the root mean square difference. Where a curve has a
+reconstruction and a KL, the inverse hyperbolic sines of those, in nats, count too.
 """
 
 import json
@@ -39,8 +39,8 @@ class Signature:
     Attributes:
         name: of the class in `aevb.clinic.mistakes`; `Code` is right.
         mistake: what it is, a sentence without its full stop.
-        check: what tells it from others.
-        mistaken: False of the right code and of other settings.
+        check: what to look at, to tell it from others.
+        mistaken: False for the right code and for other settings.
         samples: `(points,)`.
         values: `(points,)` each, NaN after a divergence: `train`, `test`, `reconstruction`, `kl`.
     """
@@ -101,7 +101,7 @@ def diverging() -> list[Signature]:
     return [s for s in signatures() if np.isnan(s.values["test"]).any()]
 
 
-def causes_of_divergence() -> str:
+def divergence_causes() -> str:
     """What usually makes a bound end in NaN, in a sentence or two."""
     causes = "; ".join(
         f"{s.mistake[0].lower()}{s.mistake[1:]} (check: {s.check})" for s in diverging()
@@ -171,7 +171,7 @@ def _read(column: str, line: Line, samples: Array) -> Array:
     return np.array([line.value_at(s) for s in samples])
 
 
-# What a reader sees first, from the test bound after the last epoch of the runs.
+# What a reader sees first: the test bound after the last epoch of the runs.
 SYMPTOMS = {
     "NaN": "ends in NaN",
     "huge": "thousands of nats from the right one",

@@ -13,12 +13,12 @@ from aevb.training import experiments
 MILESTONES = {"1 M": 1e6, "3 M": 3e6, "10 M": 1e7, "30 M": 3e7, "100 M": 1e8}
 
 
-def at_budget(
+def differences(
     figure: str, budget: str | float, seed: int = 0, *, local: bool = True
 ) -> pd.DataFrame:
     """Our values and the paper's for every curve of a figure, at the same samples.
 
-    The paper's last point also stands beside the first of our log points after it.
+    The paper's last point is also compared with the first of our log points after it.
 
     Args:
         figure: figure2 or figure3.
@@ -44,8 +44,8 @@ def at_budget(
                 reached = ours.samples[ours.samples <= end]
                 samples = float(reached[-1])
                 # The paper's last point lies a little before the edge of its axis.
-                next_one = (reached[:-1] <= paper.end).all()
-                there = min(samples, paper.end) if next_one else samples
+                is_first_after = (reached[:-1] <= paper.end).all()
+                there = min(samples, paper.end) if is_first_after else samples
                 values = ours.value_at(samples), paper.value_at(there, leap=pairs.LEAP)
                 rows.append((run.name, split, curve.source, samples, *values))
     columns = ["run", "split", "source", "samples", "ours", "paper"]
@@ -54,11 +54,11 @@ def at_budget(
     return table
 
 
-def at_ends(figure: str) -> pd.DataFrame:
+def final_differences(figure: str) -> pd.DataFrame:
     """Where published curves end, or pass the right-hand edge of the paper's axis.
 
     Returns:
-        The rows of `at_budget` with the budget `paper`, of the seeds whose curve goes furthest;
+        The rows of `differences` with the budget `paper`, of the seeds whose curve goes furthest;
         also `curve`, the run's name without its seed, and `seed`.
     """
     runs = experiments.RUNS[figure]
@@ -66,7 +66,7 @@ def at_ends(figure: str) -> pd.DataFrame:
     tables = []
     for seed in sorted(seeds) or [0]:
         shared = {run.name: without_seed(run) for run in runs(seed)}
-        table = at_budget(figure, "paper", seed, local=False)
+        table = differences(figure, "paper", seed, local=False)
         tables.append(table.assign(seed=seed, curve=table.run.map(shared)))
     table = pd.concat(tables)
     furthest = table.groupby(["curve", "split"]).samples.transform("max")
@@ -74,7 +74,7 @@ def at_ends(figure: str) -> pd.DataFrame:
 
 
 def over_seeds(ends: pd.DataFrame) -> pd.DataFrame:
-    """`at_ends`, with the seeds of each curve taken together.
+    """`final_differences`, with the seeds of each curve taken together.
 
     Returns:
         One row per `curve` and `split`: `samples`; the number of `seeds`; `ours`, their mean;

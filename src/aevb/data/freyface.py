@@ -25,7 +25,7 @@ MIRRORS = (
 )
 
 N_TRAIN = 1_600
-"""Of the 1,965 faces; the others are for testing."""
+"""Of 1,965 faces; the other 365 are for testing."""
 
 FREYFACE_SPLIT_SEED = 1312_6114
 """Seed of the permutation for split 0; for split k it is k higher."""

@@ -34,7 +34,7 @@ def load(name: Name, split: int = 0, pixels: Pixels = "grey") -> Dataset:
         pixels: `"grey"`, or `"binary"` for those of `binarised`.
 
     Raises:
-        DataError: if a file is wrong, or missing and cannot be downloaded.
+        DataError: if a file has the wrong content, or is missing and cannot be downloaded.
         ValueError: if there is no such data set, or no such split of MNIST.
     """
     files = fetch(name)
@@ -47,8 +47,8 @@ def load(name: Name, split: int = 0, pixels: Pixels = "grey") -> Dataset:
 def fetch(name: Name) -> list[Path]:
     """Find the files of a data set, and download those that are missing.
 
-    Several processes may do so at once. A file gets its name when it is complete and verified. An
-    interrupted download leaves nothing behind.
+    Several processes may do so at once. A file gets its name only when it is complete and
+    verified, so an interrupted download leaves nothing behind.
 
     Args:
         name: `"mnist"` (four files, 11.6 MB) or `"freyface"` (one, 1.1 MB).
@@ -58,8 +58,8 @@ def fetch(name: Name) -> list[Path]:
 
     Raises:
         DataError: if a missing file cannot be downloaded.
-        WrongFileError: if a file is wrong, which is left as it is; or if `AEVB_DATA` is no
-            directory.
+        WrongFileError: if a file has the wrong content; it is left as it is. Or if `AEVB_DATA` is
+            not a directory.
         ValueError: if there is no such data set.
     """
     if name not in SOURCES:
@@ -75,6 +75,6 @@ def available() -> list[Name]:
     """The names of the data sets that are on this machine; downloads nothing.
 
     Raises:
-        WrongFileError: if a file is wrong, or `AEVB_DATA` is no directory.
+        WrongFileError: if a file has the wrong content, or `AEVB_DATA` is not a directory.
     """
     return [name for name, source in SOURCES.items() if None not in map(find, source.files)]

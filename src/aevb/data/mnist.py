@@ -50,7 +50,7 @@ WHEEL = Wheel(
 )
 
 N_VALIDATION = 10_000
-"""The last so many of the 60,000 training images are for validation."""
+"""The last of the 60,000 training images."""
 
 
 def mirrors() -> tuple[str, ...]:

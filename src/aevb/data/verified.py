@@ -21,18 +21,17 @@ class File(NamedTuple):
 
 
 class WrongFileError(DataError):
-    """A file is not the data set's, or `AEVB_DATA` names no directory."""
+    """A file has the wrong content, or `AEVB_DATA` is not a directory."""
 
 
 def find(file: File) -> Path | None:
     """The path of the verified file, or None if there is none.
 
     Raises:
-        WrongFileError: if there is a file of that name, and it is another.
+        WrongFileError: if the file of that name has the wrong content.
     """
-    own = paths.data() / file.name
-    user = _user_paths(file)
-    for path in [*user, own]:
+    downloaded = paths.data() / file.name
+    for path in [*_user_paths(file), downloaded]:
         try:
             content = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -47,7 +46,7 @@ def find(file: File) -> Path | None:
             return path
         remedy = (
             "Delete it, then run `aevb data` to download it again."
-            if path == own
+            if path == downloaded
             else "Put the right file there; or take it away (or unset AEVB_DATA), "
             "then run `aevb data` to download it."
         )
@@ -56,12 +55,12 @@ def find(file: File) -> Path | None:
 
 
 def _user_paths(file: File) -> list[Path]:
-    """Where the file may be in `AEVB_DATA`: at its top, or where torchvision puts it.
+    """Where the file may be in `AEVB_DATA`: at the top, or where torchvision puts it.
 
-    A relative path starts from the project's folder, since chapters run in another.
+    A relative path starts from the project's folder, since chapters run in another folder.
 
     Raises:
-        WrongFileError: if `AEVB_DATA` is set, and is no directory.
+        WrongFileError: if `AEVB_DATA` is set and is not a directory.
     """
     named = os.environ.get("AEVB_DATA")
     if not named:
@@ -77,7 +76,7 @@ def _user_paths(file: File) -> list[Path]:
 
 
 def difference(content: bytes, file: File) -> str:
-    """How `content` differs from the file's, in words; empty if it does not."""
+    """What is wrong with the content of a file, in words; empty if nothing is."""
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 == file.sha256:
         return ""

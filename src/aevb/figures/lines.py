@@ -54,18 +54,11 @@ def figure2(*, local: bool = True, narrow: bool = False) -> Figure:
         narrow: for a phone, a row for each number of dimensions with train beside test.
     """
     use_style()
-    columns = 2 if narrow else max(len(panels.nz) for panels in FIGURE2.values())
-    cells = [
-        [(dataset, nz, split) for split in SPLITS]
-        for dataset, panels in FIGURE2.items()
-        for nz in panels.nz
-    ]
-    if not narrow:
-        cells = [
-            [(dataset, nz, split) for nz in panels.nz]
-            for dataset, panels in FIGURE2.items()
-            for split in SPLITS
-        ]
+    cells: list[list[tuple[data.Name, int, str]]] = []
+    for dataset, panels in FIGURE2.items():
+        rows = [[(dataset, nz, split) for nz in panels.nz] for split in SPLITS]
+        cells += [list(row) for row in zip(*rows, strict=True)] if narrow else rows
+    columns = max(map(len, cells))
     figure = Figure(figsize=(3.75, 14) if narrow else (11, 9))
     axes = figure.subplots(len(cells), columns, squeeze=False)
     for row, line in zip(axes, cells, strict=True):
@@ -125,7 +118,7 @@ def draw(curve: Curve) -> Figure:
     Raises:
         ConfigurationError: if the paper's figures have no such curve.
     """
-    run = pairs.papers_run(curve)
+    run = pairs.reference_run(curve)
     use_style()
     figure = Figure(figsize=(6.4, 4))
     ax = figure.subplots()
@@ -136,7 +129,7 @@ def draw(curve: Curve) -> Figure:
     handles = [Line2D([], [], color="grey", lw=3.5, alpha=0.4, label="the paper")]
     for split, style in STYLES.items():
         handles.append(Line2D([], [], color=colour, ls=style, label=f"published, {split}"))
-        if line := pairs.our_line(curve, run, pairs.column_beside(run, split, curve)):
+        if line := pairs.our_line(curve, run, pairs.drawn_column(run, split, curve)):
             (circles,) = ax.plot(
                 line.samples, line.values, "o", color=colour, ms=4, mfc=filled[split]
             )
@@ -246,7 +239,7 @@ def _title(run: Run, split: str = "", samples: float = math.nan) -> str:
 
 
 def _draw(ax: Axes, run: Run, split: str, with_local: bool, style: str = "-") -> float:
-    """Draw the paper's curve and ours of all seeds that are like `run` but for the seed.
+    """Draw the paper's curve for `run`, and ours of all seeds.
 
     The first seed is a line, whose end is marked where it lies within the axes. The range of all
     seeds with its step size is a band. A seed with another step size is a dotted line. Dots are a
@@ -263,10 +256,10 @@ def _draw(ax: Axes, run: Run, split: str, with_local: bool, style: str = "-") ->
     lines = [
         (curve.step_size, line)
         for curve in published or local
-        if (line := pairs.our_line(curve, run, pairs.column_beside(run, split, curve)))
+        if (line := pairs.our_line(curve, run, pairs.drawn_column(run, split, curve)))
     ]
     for curve in local if published else []:
-        if line := pairs.our_line(curve, run, pairs.column_beside(run, split, curve)):
+        if line := pairs.our_line(curve, run, pairs.drawn_column(run, split, curve)):
             ax.plot(line.samples, line.values, ".", color=colour, ms=2.5)
     if not lines:
         return math.nan

@@ -1,4 +1,4 @@
-"""The figure of the chapter on debugging: what each usual mistake makes of a curve."""
+"""The figure of the chapter on debugging: how each usual mistake changes a curve."""
 
 import math
 
@@ -19,7 +19,7 @@ def mistakes(nz: int = 20, seeds: tuple[int, ...] = (0, 1), *, narrow: bool = Fa
 
     Args:
         nz: of the clinic's runs.
-        seeds: likewise, a line each.
+        seeds: of the clinic's runs, a line each.
         narrow: for a phone, two panels in a row instead of four.
     """
     use_style()

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from aevb.inference.likelihood import log_likelihood_of_all
+from aevb.inference.likelihood import pairwise_log_likelihood
 from aevb.model.distributions import DiagonalGaussian, standard_normal_log_prob
 from aevb.model.networks import Decoder
 
@@ -31,7 +31,7 @@ class PosteriorGrid:
             raise ValueError(f"expected a decoder of two latent variables, not {decoder.nz}")
         self.axes = first, second
         z = torch.cartesian_prod(first, second)
-        log_joint = log_likelihood_of_all(decoder, z, x) + standard_normal_log_prob(z)
+        log_joint = pairwise_log_likelihood(decoder, z, x) + standard_normal_log_prob(z)
         self.log_joint = log_joint.view(len(x), len(first), len(second))
 
     @property

@@ -4,7 +4,7 @@ Momenta are standard normal, masses one. Log densities are in nats per datapoint
 `(rows, nz)` to `(rows,)`. A step size is `(1, 1)` for all chains, or `(rows, 1)`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
@@ -21,9 +21,9 @@ STEP_FACTOR = 1.25
 
 
 class Point(NamedTuple):
-    """Where the chains stand: z `(rows, nz)`, its log density, and the gradient of that.
+    """The state of the chains: z `(rows, nz)`, its log density, and the gradient of that.
 
-    A transition starts from all three, so nothing is computed twice.
+    A transition starts from all three, so that nothing is computed twice.
     """
 
     z: Tensor
@@ -34,36 +34,13 @@ class Point(NamedTuple):
 class Density(Protocol):
     """An unnormalised log density of z, one per datapoint."""
 
-    def at(self, z: Tensor) -> Point:
+    def evaluate(self, z: Tensor) -> Point:
         """Log density and gradient at z."""
         ...
 
     def gradient(self, z: Tensor) -> Tensor:
         """Gradient at z, `(rows, nz)`: all that a leapfrog step needs."""
         ...
-
-
-class Differentiable:
-    """A density from any differentiable function, by autograd.
-
-    Args:
-        log_prob: maps `(rows, nz)` to `(rows,)`, nats.
-    """
-
-    def __init__(self, log_prob: Callable[[Tensor], Tensor]) -> None:
-        self.log_prob = log_prob
-
-    def at(self, z: Tensor) -> Point:
-        """Log density and gradient at z."""
-        with torch.enable_grad():
-            z = z.detach().requires_grad_()
-            log_prob = self.log_prob(z)
-            (gradient,) = torch.autograd.grad(log_prob.sum(), z)
-        return Point(z.detach(), log_prob.detach(), gradient)
-
-    def gradient(self, z: Tensor) -> Tensor:
-        """Gradient at z."""
-        return self.at(z).gradient
 
 
 def log_likelihood_gradients(
@@ -127,7 +104,7 @@ class Joint:
             gradient[rows] += log_likelihood_gradients(p_x, self.x[rows], [chunk])[0]
         return gradient
 
-    def at(self, z: Tensor) -> Point:
+    def evaluate(self, z: Tensor) -> Point:
         """Log p(x, z) and its gradient from one pass through the decoder."""
         log_prob, gradient = standard_normal_log_prob(z), -z
         for rows, chunk, p_x in self._decoded(z):
@@ -141,13 +118,13 @@ class Joint:
         """Chunk by chunk: the rows, their z, and p(x|z) with its graph."""
         for rows in self.chunks():
             chunk = z[rows].detach().requires_grad_()
-            with torch.enable_grad(), _held(self.decoder):
+            with torch.enable_grad(), _frozen(self.decoder):
                 p_x = self.decoder(chunk)
             yield rows, chunk, p_x
 
 
 @contextmanager
-def _held(decoder: Decoder) -> Iterator[None]:
+def _frozen(decoder: Decoder) -> Iterator[None]:
     """Switch off the gradients of the decoder's weights, which would double the work."""
     wanted = [p for p in decoder.parameters() if p.requires_grad]
     try:
@@ -162,7 +139,7 @@ def _held(decoder: Decoder) -> Iterator[None]:
 def leapfrog(
     density: Density, start: Point, momentum: Tensor, step_size: Tensor, leapfrogs: int
 ) -> tuple[Point, Tensor]:
-    """Follow Hamilton's equations for so many `leapfrogs`.
+    """Follow Hamilton's equations for a number of leapfrog steps.
 
     Preserves volume, and energy to order step_size². From the end with the momentum reversed it
     leads back to the start.
@@ -174,7 +151,7 @@ def leapfrog(
     for _ in range(leapfrogs - 1):
         z = z + step_size * momentum
         momentum = momentum + step_size * density.gradient(z)
-    end = density.at(z + step_size * momentum)
+    end = density.evaluate(z + step_size * momentum)
     return end, momentum + 0.5 * step_size * end.gradient
 
 
@@ -187,7 +164,7 @@ def transition(
     momenta, then for acceptances.
 
     Returns:
-        Where the chains stand afterwards, and the acceptance probabilities, `(rows,)`.
+        The new state of the chains, and the acceptance probabilities, `(rows,)`.
     """
     momentum = normal(noise, *start.z.shape)
     end, end_momentum = leapfrog(density, start, momentum, step_size, leapfrogs)

@@ -53,7 +53,7 @@ def sample_posterior(
         step_size: of the first transition.
         factor: by which a step size changes after every transition, see `hmc.adapted`.
     """
-    point = joint.at(start)
+    point = joint.evaluate(start)
     step_sizes = torch.full_like(start[..., :1], step_size)
     kept = []
     for i in range(burn_in + n_samples):
@@ -83,7 +83,7 @@ def starting_points(joint: Joint, noise: Generator, *, n_candidates: int = 8192)
     choice = uniform(noise, len(joint.x), 1)
     chosen = []
     for rows in joint.chunks():
-        log_px_given_z = log_likelihood_of_all(joint.decoder, candidates, joint.x[rows])
+        log_px_given_z = pairwise_log_likelihood(joint.decoder, candidates, joint.x[rows])
         cumulative = torch.softmax(log_px_given_z, -1).cumsum(-1)
         index = torch.searchsorted(cumulative, choice[rows] * cumulative[..., -1:])
         chosen.append(index.clamp(max=n_candidates - 1))
@@ -334,12 +334,12 @@ def quadrature(decoder: Decoder, x: Tensor, *, points: int = 64, half_width: flo
     grid = torch.cartesian_prod(*[axis] * nz).view(-1, nz)
     log_px = x.new_full((len(x),), -math.inf)
     for z in grid.split(CHUNK):  # type: ignore[no-untyped-call]
-        log_joint = standard_normal_log_prob(z) + log_likelihood_of_all(decoder, z, x)
+        log_joint = standard_normal_log_prob(z) + pairwise_log_likelihood(decoder, z, x)
         log_px = torch.logaddexp(log_px, torch.logsumexp(log_joint, -1))
     return log_px + nz * math.log(spacing)
 
 
-def log_likelihood_of_all(decoder: Decoder, z: Tensor, x: Tensor) -> Tensor:
+def pairwise_log_likelihood(decoder: Decoder, z: Tensor, x: Tensor) -> Tensor:
     """Log p(x|z) of every image of x `(rows, pixels)` at every z `(n, nz)`; `(rows, n)`, nats."""
 
     def part(p_x: Likelihood) -> Tensor:

@@ -38,7 +38,7 @@ def lower_bound(
 
 
 class AEVB(Learner):
-    """Encoder and decoder climb the same bound, with one gradient.
+    """Encoder and decoder maximise the same bound, with one gradient.
 
     With one hidden layer, L = 1, estimator B and beta = 1, `backprop.BackpropAEVB` computes
     the same step faster. Change both together.
@@ -70,5 +70,5 @@ class AEVB(Learner):
         epsilon = normal(self.noise, self.n_samples, len(x), self.model.nz)  # (L, M, nz)
         # L̃(θ, φ; Xᴹ, ε), and its gradient; θ, φ ← an update along it
         bound = lower_bound(self.model, x, epsilon, self.estimator, self.beta)  # (M,)
-        self.ascents["model"].climb(bound.sum())
+        self.ascents["model"].maximise(bound.sum())
         return bound.detach().mean()

@@ -1,8 +1,7 @@
-"""The steps of AEVB and wake-sleep with gradients by hand: faster than autograd.
+"""AEVB and wake-sleep with hand-written gradients, which are faster than autograd.
 
-tests/learners/test_backprop.py holds the two against each other. The gain is in
-results/benchmarks/<processor>/runs.csv. This serves the paper's networks on the CPU; other runs
-take the readable form of the learner.
+tests/learners/test_backprop.py compares both. results/benchmarks/<processor>/runs.csv has the gain.
+This serves the paper's networks on the CPU; other runs use the readable form of the learner.
 """
 
 from collections.abc import Mapping
@@ -20,14 +19,14 @@ from aevb.model.networks import Affine, BernoulliDecoder, Encoder, GaussianDecod
 from aevb.model.products import Activation, factor, product
 from aevb.model.randomness import normal, uniform
 
-# exp of a logit a little larger overflows.
+# exp overflows in float32 for a logit a little larger.
 LARGEST_LOGIT = 80.0
 
 PAPERS_AEVB = {"n_samples": 1, "estimator": "B", "beta": 1.0}
 
 
-def faster(kind: type[Learner], model: Model, options: Mapping[str, Any]) -> type[Learner]:
-    """The class with gradients by hand for a learner with `options`, or the learner itself."""
+def fast_learner(kind: type[Learner], model: Model, options: Mapping[str, Any]) -> type[Learner]:
+    """The class with hand-written gradients for a learner, or the learner itself."""
     encoder, decoder = model.encoder, model.decoder
     is_known = (
         type(encoder) is Encoder
@@ -66,7 +65,7 @@ class BackpropAEVB(AEVB):
             grad_z - mean,
             (grad_z * scaled_noise).add_(1).sub_(variance).mul_(0.5),
         )
-        self.ascents["model"].ascend(gradients)
+        self.ascents["model"].update(gradients)
         bound: Tensor = (log_px_given_z - kl) / len(x)
         return bound
 
@@ -87,7 +86,7 @@ class BackpropWakeSleep(WakeSleep):
         # log p(z) − log q(z|x), where the noise is (z − mean) / σ.
         log_ratio = 0.5 * (noise.square() - z.square() + log_variance).sum()
         log_px_given_z, gradients, _ = self._decoder.forward_and_backward(z, x, to_z=False)
-        self.ascents["decoder"].ascend(gradients)
+        self.ascents["decoder"].update(gradients)
         bound: Tensor = (log_px_given_z + log_ratio) / len(x)
         return bound
 
@@ -104,7 +103,7 @@ class BackpropWakeSleep(WakeSleep):
         grad_mean = error * torch.exp(-log_variance)
         grad_log_variance = (grad_mean * error).sub_(1).mul_(0.5)
         gradients = self._encoder.backward(images, h, grad_mean, grad_log_variance)
-        self.ascents["encoder"].ascend(gradients)
+        self.ascents["encoder"].update(gradients)
 
 
 # Forward and backward side by side. Buffers are freed after each update: the next one gets memory

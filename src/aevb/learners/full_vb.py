@@ -64,7 +64,7 @@ class FullVB(Learner):
         moved = torch.autograd.grad(objective, list(every.values()), materialize_grads=True)
         gradients = dict(zip(every, moved, strict=True))
         for ascent in self.ascents.values():
-            ascent.ascend(gradients)
+            ascent.update(gradients)
         return objective.detach() / len(x)
 
 

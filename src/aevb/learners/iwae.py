@@ -34,5 +34,5 @@ class IWAE(Learner):
         z = q.sample(normal(self.noise, self.n_samples, *q.mean.shape))  # (k, M, nz)
         log_px_given_z = self.model.decoder(z).log_prob(x)  # (k, M)
         bound = importance_weighted(log_px_given_z, standard_normal_log_prob(z), q.log_prob(z))
-        self.ascents["model"].climb(bound.sum())
+        self.ascents["model"].maximise(bound.sum())
         return bound.detach().mean()

@@ -1,4 +1,4 @@
-"""What the rest of the library knows of an algorithm."""
+"""What the rest of the library needs to know about an algorithm."""
 
 from collections.abc import Iterable
 from typing import ClassVar
@@ -18,7 +18,7 @@ class Learner:
         noise: the generator of the algorithm's own randomness.
 
     Attributes:
-        optimised_parts: what has accumulators of its own: `model`, `encoder` or `decoder`.
+        optimised_parts: parts with an optimiser each: `model`, `encoder` or `decoder`.
         options: names of further arguments of the subclass; each is a setting of a run.
         trains_encoder: whether it learns a q(z|x), and so has a lower bound.
         takes_all_points: whether every update takes all N datapoints, in order.

@@ -15,7 +15,7 @@ from aevb.model.randomness import normal
 
 
 class MCEM(Learner):
-    """Sample z ~ p(z|x) for the whole training set, then let the decoder climb log p(x, z).
+    """Sample z ~ p(z|x) for the whole training set, then update the decoder along log p(x, z).
 
     Not on-line: an iteration passes through all N points ten times to move the chains, and five
     times to move the weights. On the paper's axis it counts as 15 N samples. (One more pass, for
@@ -55,16 +55,16 @@ class MCEM(Learner):
         joint = Joint(self.model.decoder, x)
 
         # E-step: one proposal per datapoint.
-        start = joint.at(chains)
+        start = joint.evaluate(chains)
         moved, acceptance = transition(joint, start, step_size, self.leapfrogs, self.noise)
         self.memory = {"chains": moved.z, "step": adapted(step_size, acceptance)}
 
-        # M-step: the decoder climbs log p(x|z); z, and so log p(z), is fixed.
+        # M-step: the decoder maximises log p(x|z); z, and so log p(z), is fixed.
         for _ in range(self.weight_updates):
-            self.climb(joint, moved.z)
+            self.m_step(joint, moved.z)
         return moved.log_prob.mean()
 
-    def climb(self, joint: Joint, z: Tensor) -> None:
+    def m_step(self, joint: Joint, z: Tensor) -> None:
         """One update of the decoder along the gradient of log p(x|z), summed over all points."""
         ascent = self.ascents["decoder"]
         gradients = {name: torch.zeros_like(p) for name, p in ascent.parameters.items()}
@@ -73,4 +73,4 @@ class MCEM(Learner):
             parts = log_likelihood_gradients(p_x, joint.x[rows], list(ascent.parameters.values()))
             for total, part in zip(gradients.values(), parts, strict=True):
                 total += part
-        ascent.ascend(gradients)
+        ascent.update(gradients)

@@ -15,7 +15,7 @@ class Optimisation:
     Attributes:
         algorithm: Adagrad as in the paper, or Adam (its default decay rates) for comparison.
         step_size: of either.
-        warmup: in the first so many updates only the accumulators change.
+        warmup: number of first updates that change the accumulators alone.
         weight_decay: precision of the Gaussian prior on weight matrices, times M / N; 0 for none.
         share: M / N, the share of the training set in a minibatch.
     """
@@ -27,7 +27,7 @@ class Optimisation:
     share: float = 1.0
 
 
-# What each algorithm keeps for a parameter, and its first value. Adagrad's 1e-8 stands for an
+# What each algorithm keeps for a parameter, and the initial value. Adagrad's 1e-8 acts as an
 # epsilon inside the square root.
 ACCUMULATORS = {"adagrad": {"squares": 1e-8}, "adam": {"mean": 0.0, "squares": 0.0}}
 ADAM_DECAY, ADAM_EPSILON = (0.9, 0.999), 1e-8
@@ -39,8 +39,8 @@ KERNELS = {"adagrad": "_fused_adagrad_", "adam": "_fused_adam_"}
 class Ascent:
     """Gradient ascent for one set of parameters.
 
-    The gradient is that of a *sum* over the minibatch. To that of a weight matrix w the prior adds
-    −weight_decay · w.
+    Gradients are of a *sum* over the minibatch. The prior adds −weight_decay · w to the gradient
+    of a weight matrix w.
 
     Args:
         parameters: with their names; the name of a bias ends in `bias`.
@@ -59,7 +59,7 @@ class Ascent:
         }
         decay = optimisation.weight_decay
         self._decay = {name: 0.0 if name.endswith("bias") else decay for name in self.parameters}
-        # A subclass may have a `plain` of its own, which no kernel computes.
+        # No kernel computes the `plain` of a subclass.
         has_kernel = (
             type(self).plain is Ascent.plain
             and hasattr(torch, KERNELS.get(optimisation.algorithm, ""))
@@ -78,12 +78,12 @@ class Ascent:
             for group in dict.fromkeys(self._decay.values())
         ]
 
-    def climb(self, objective: Tensor) -> None:
+    def maximise(self, objective: Tensor) -> None:
         """One update; `objective` is a scalar, summed over the minibatch."""
         gradients = torch.autograd.grad(objective, list(self.parameters.values()))
-        self.ascend(dict(zip(self.parameters, gradients, strict=True)))
+        self.update(dict(zip(self.parameters, gradients, strict=True)))
 
-    def ascend(self, gradients: Mapping[str, Tensor]) -> None:
+    def update(self, gradients: Mapping[str, Tensor]) -> None:
         """One update; `gradients` are those of all parameters, by name."""
         self.updates += 1
         with torch.no_grad():
@@ -108,7 +108,7 @@ class Ascent:
                 p += self._step_size * g / memory["squares"].sqrt()
             elif self.optimisation.algorithm == "adam":
                 b1, b2 = ADAM_DECAY
-                memory["mean"].lerp_(-g, 1 - b1)  # of the descent direction, as the kernels
+                memory["mean"].lerp_(-g, 1 - b1)  # of the descent direction, as in the kernels
                 memory["squares"].lerp_(g * g, 1 - b2)
                 mean = memory["mean"] / (1 - b1**self.updates)
                 squares = memory["squares"] / (1 - b2**self.updates)

@@ -50,6 +50,6 @@ class ReweightedWakeSleep(WakeSleep):
             log_pz = standard_normal_log_prob(z)
             weights = torch.softmax(log_px_given_z + log_pz - log_qz, 0)  # (K, M)
             bound = importance_weighted(log_px_given_z, log_pz, log_qz)  # (M,)
-        self.ascents["decoder"].climb((weights * log_px_given_z).sum())
-        self.ascents["encoder"].climb((weights * log_qz).sum())
+        self.ascents["decoder"].maximise((weights * log_px_given_z).sum())
+        self.ascents["encoder"].maximise((weights * log_qz).sum())
         return bound.mean()

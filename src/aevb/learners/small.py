@@ -16,7 +16,7 @@ from aevb.model.randomness import generator, indices
 
 
 class Pair(nn.Module):
-    """An encoder and a decoder of one latent variable: all that a learner asks of a model."""
+    """An encoder and a decoder of one latent variable: all that a learner needs of a model."""
 
     nz = 1
 
@@ -26,7 +26,7 @@ class Pair(nn.Module):
 
 
 class LinearGaussianNetwork(nn.Module):
-    """N(W x + b, one variance): an encoder, or a decoder, of linear mean; starts at N(0, 1)."""
+    """N(W x + b, s² I): an encoder or a decoder with a linear mean; starts at N(0, I)."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
@@ -87,19 +87,19 @@ def train(
     minibatch: int = 100,
     seed: int = 0,
 ) -> list[dict[str, float]]:
-    """Train on minibatches, and look now and then.
+    """Train on minibatches, and record values now and then.
 
     Args:
         learner: updated in place.
         x: datapoints, `(n, pixels)`.
         updates: how many.
-        look: returns what to note.
+        look: returns what to record.
         minibatch: datapoints an update.
         seed: of the minibatches.
 
     Returns:
-        `updates` and what `look` saw, before the first update and at about 30 moments after it,
-        evenly spaced on a logarithmic axis.
+        `updates` and what `look` returned: before the first update, then at about 30 updates that
+        are evenly spaced on a logarithmic axis.
     """
     moments = {0, *np.geomspace(1, updates, 40).astype(int)}
     order = generator(seed, "minibatches")

@@ -13,11 +13,10 @@ from aevb.model.randomness import normal
 
 
 class WakeSleep(Learner):
-    """Decoder and encoder climb two different objectives, in turn.
+    """Decoder and encoder maximise two different objectives, in turn.
 
     Only real datapoints count as training samples, as in the paper's figures. With one hidden
-    layer, `backprop.BackpropWakeSleep` computes the same step faster. Change both
-    together.
+    layer, `backprop.BackpropWakeSleep` computes the same step faster. Change both together.
 
     Args as for `Learner`, and:
         sleep_first: sleep before waking in every step, instead of after it.
@@ -49,22 +48,22 @@ class WakeSleep(Learner):
         return bound
 
     def wake(self, x: Tensor) -> Tensor:
-        """Explain real images with one z from q(z|x); the decoder climbs log p(x, z)."""
+        """Infer one z from q(z|x) for each real image; the decoder maximises log p(x, z)."""
         with torch.no_grad():
             q = self.model.encoder(x)  # (M, nz)
             z = q.sample(normal(self.noise, len(x), self.model.nz))  # (M, nz)
         log_px_given_z = self.model.decoder(z).log_prob(x)  # (M,)
-        self.ascents["decoder"].climb(log_px_given_z.sum())
+        self.ascents["decoder"].maximise(log_px_given_z.sum())
         log_pz, log_qz = standard_normal_log_prob(z), q.log_prob(z)  # (M,)
         bound: Tensor = log_px_given_z.detach() + log_pz - log_qz
         return bound.mean()
 
     def sleep(self, rows: int) -> None:
-        """Dream as many images from p(x, z); the encoder climbs log q(z|x) of the dreams."""
+        """Draw as many dreams from p(x, z); the encoder maximises log q(z|x) of the dreams."""
         with torch.no_grad():
             z = normal(self.noise, rows, self.model.nz)  # (M, nz)
             dream = self.model.decoder(z).draw(self.noise)  # (M, pixels)
             if self.clip_dreams:
                 dream.clamp_(0, 1)
         log_qz_given_dream = self.model.encoder(dream).log_prob(z)  # (M,)
-        self.ascents["encoder"].climb(log_qz_given_dream.sum())
+        self.ascents["encoder"].maximise(log_qz_given_dream.sum())

@@ -20,8 +20,8 @@ class Architecture:
         n_hidden: units of a hidden layer.
         nz: latent dimensions.
         likelihood: a name in `DECODERS`.
-        log_variance_factor: fixed factor on the weights of the encoder's log-variance head. Under
-            Adagrad, whose steps ignore the scale of a gradient, a small one slows that head down.
+        log_variance_factor: fixed factor on the weights of the encoder's log-variance head.
+            Adagrad's steps ignore the scale of a gradient, so a small factor slows that head down.
         hidden_layers: the paper has one.
     """
 
@@ -36,21 +36,20 @@ class Architecture:
 class Affine(nn.Module):
     """y = factor · x W + b; the factor is fixed, W and b start at zero.
 
-    Matrix products are in the precision of `products` in a layer `at_pixels`, else in float32.
+    The products of a `large` layer, which has a side as long as an image, are in the precision of
+    `products`. Others are in float32.
     """
 
-    def __init__(
-        self, n_in: int, n_out: int, factor: float = 1.0, *, at_pixels: bool = False
-    ) -> None:
+    def __init__(self, n_in: int, n_out: int, factor: float = 1.0, *, large: bool = False) -> None:
         super().__init__()
-        self.factor, self.at_pixels = factor, at_pixels
+        self.factor, self.large = factor, large
         self.weight = nn.Parameter(torch.zeros(n_in, n_out))
         self.bias = nn.Parameter(torch.zeros(n_out))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(..., n_in)` to `(..., n_out)`."""
         weight = self.weight if self.factor == 1 else self.weight * self.factor
-        return affine(x, weight, self.bias, rounds=self.at_pixels)
+        return affine(x, weight, self.bias, large=self.large)
 
 
 class TanhLayers(nn.ModuleList):
@@ -71,7 +70,7 @@ class Encoder(nn.Module):
 
     def __init__(self, sizes: Architecture) -> None:
         super().__init__()
-        self.hidden = Affine(sizes.n_pixels, sizes.n_hidden, at_pixels=True)
+        self.hidden = Affine(sizes.n_pixels, sizes.n_hidden, large=True)
         self.deeper = TanhLayers(sizes.n_hidden, sizes.hidden_layers - 1)
         self.mean = Affine(sizes.n_hidden, sizes.nz)
         self.log_variance = Affine(sizes.n_hidden, sizes.nz, sizes.log_variance_factor)
@@ -86,8 +85,8 @@ class Decoder(nn.Module):
     """p(x|z): any network that maps `(..., nz)` to a `Likelihood` of images.
 
     Attributes:
-        outputs: the layers that give the parameters of p(x|z), whose biases
-            `init_decoder_output_bias_std` is for.
+        outputs: names of the layers that give the parameters of p(x|z). Their biases are drawn
+            with `init_decoder_output_bias_std`.
     """
 
     outputs: ClassVar[tuple[str, ...]] = ()
@@ -110,7 +109,7 @@ class BernoulliDecoder(Decoder):
         super().__init__(sizes)
         self.hidden = Affine(sizes.nz, sizes.n_hidden)
         self.deeper = TanhLayers(sizes.n_hidden, sizes.hidden_layers - 1)
-        self.logits = Affine(sizes.n_hidden, sizes.n_pixels, at_pixels=True)
+        self.logits = Affine(sizes.n_hidden, sizes.n_pixels, large=True)
 
     def forward(self, z: Tensor) -> Bernoulli:
         """Map `(..., nz)` to p(x|z) over `(..., n_pixels)`."""
@@ -126,8 +125,8 @@ class GaussianDecoder(Decoder):
         super().__init__(sizes)
         self.hidden = Affine(sizes.nz, sizes.n_hidden)
         self.deeper = TanhLayers(sizes.n_hidden, sizes.hidden_layers - 1)
-        self.mean = Affine(sizes.n_hidden, sizes.n_pixels, at_pixels=True)
-        self.log_variance = Affine(sizes.n_hidden, sizes.n_pixels, at_pixels=True)
+        self.mean = Affine(sizes.n_hidden, sizes.n_pixels, large=True)
+        self.log_variance = Affine(sizes.n_hidden, sizes.n_pixels, large=True)
 
     def forward(self, z: Tensor) -> DiagonalGaussian:
         """Map `(..., nz)` to p(x|z) over `(..., n_pixels)`."""

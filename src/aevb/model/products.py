@@ -1,8 +1,8 @@
 """Matrix products by the fastest kernel of the processor.
 
-The vendor decides. MKL is slow on processors that are not Intel's: on one core of an AMD EPYC
-oneDNN takes 0.34 ms for a product of an MNIST update, MKL 0.72 ms. On Intel's MKL is faster by a
-tenth. Manifests name the kernel.
+The fastest kernel depends on the vendor. On one core of an AMD EPYC, oneDNN takes 0.34 ms for a
+product of an MNIST update and MKL 0.72 ms. On Intel's processors MKL is faster by a tenth.
+Manifests name the kernel.
 
 With `products=bfloat16`, factors and result of a large product are rounded to eight bits. The sum
 inside it and everything else stay in float32.
@@ -24,7 +24,7 @@ _rounds = False
 
 @contextmanager
 def products_in(precision: Products) -> Iterator[None]:
-    """Within it, large products are in this precision."""
+    """A context in which large products are computed in this precision."""
     global _rounds
     before, _rounds = _rounds, precision == "bfloat16"
     try:
@@ -51,7 +51,7 @@ KERNEL = fastest_kernel()
 
 
 def factor(values: Tensor) -> Tensor:
-    """A factor of a large product, rounded to the precision in force."""
+    """A factor of a large product, rounded to the precision of `products_in`."""
     return values.bfloat16() if _rounds else values
 
 
@@ -82,8 +82,8 @@ class _Affine(torch.autograd.Function):
     """An affine map for autograd, its three products by `product`."""
 
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor, rounds: bool) -> Tensor:
-        if rounds:
+    def forward(x: Tensor, weight: Tensor, bias: Tensor, large: bool) -> Tensor:
+        if large:
             x, weight = factor(x), factor(weight)
         return product(x, weight, bias)
 
@@ -91,7 +91,7 @@ class _Affine(torch.autograd.Function):
     def setup_context(
         ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, bool], output: Tensor
     ) -> None:
-        x, weight, _, ctx.rounds = inputs
+        x, weight, _, ctx.large = inputs
         ctx.save_for_backward(x, weight)
 
     @staticmethod
@@ -101,7 +101,7 @@ class _Affine(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
         grad = grad_y
-        if ctx.rounds:
+        if ctx.large:
             x, weight, grad = factor(x), factor(weight), factor(grad)
         return (
             product(grad, weight.mT) if needs_x else None,
@@ -111,18 +111,18 @@ class _Affine(torch.autograd.Function):
         )
 
 
-def affine(x: Tensor, weight: Tensor, bias: Tensor, *, rounds: bool = True) -> Tensor:
+def affine(x: Tensor, weight: Tensor, bias: Tensor, *, large: bool = True) -> Tensor:
     """An affine map, x W + b, differentiable once.
 
     Args:
         x: `(..., n_in)`.
         weight: `(n_in, n_out)`.
         bias: `(n_out,)`.
-        rounds: whether this is a large product, in the precision of `products_in`.
+        large: whether the product is in the precision of `products_in`, or else in float32.
 
     Returns:
         `(..., n_out)`.
     """
     rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
-    y: Tensor = _Affine.apply(rows, weight, bias, rounds)  # type: ignore[no-untyped-call]
+    y: Tensor = _Affine.apply(rows, weight, bias, large)  # type: ignore[no-untyped-call]
     return y if x.ndim == 2 else y.view(*x.shape[:-1], -1)

@@ -77,8 +77,7 @@ def log_posterior(decoder: nn.Module, x: Tensor, grid: Tensor = GRID) -> Tensor:
 def posterior_moments(decoder: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of p(z|x) for x `(n,)`, `(n,)` each.
 
-    The Gaussian q with these moments has the lowest KL(p(z|x) ‖ q): it is the best for a sleep
-    phase that dreams of x.
+    The Gaussian q with these moments has the lowest KL(p(z|x) ‖ q), which the sleep phase lowers.
     """
     p = log_posterior(decoder, x[:, None]).exp() * SPACING
     mean = p @ GRID
@@ -123,7 +122,7 @@ def highest_bound(decoder: SquareDecoder, x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of the q with the highest bound for x `(n,)`, `(n,)` each.
 
     Where the derivatives of `square_bound` are zero, the variance solves a quadratic equation:
-    one for a mean of zero, one for another mean. Of two means as good as each other the positive.
+    one for a mean of zero, one for another mean. Of two equally good means it is the positive one.
     """
     c, b, s2 = _numbers(decoder)
     k = c * (x - b) / s2

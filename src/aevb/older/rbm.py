@@ -134,7 +134,7 @@ class ContrastiveDivergence(Learner):
             "visible_bias": ends.sum(0),
             "hidden_bias": positive.sum(0) - negative.sum(0),
         }
-        self.ascents["model"].ascend(gradients)
+        self.ascents["model"].update(gradients)
         self.memory["update"] += 1
         return reconstruction / len(x)
 

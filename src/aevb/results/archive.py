@@ -40,11 +40,11 @@ def write(folder: Path) -> Path:
     contents["ro-crate-metadata.json"] = _json(_ro_crate(about, contents))
     sums = [f"{hashlib.sha256(data).hexdigest()}  {n}\n" for n, data in sorted(contents.items())]
     contents["SHA256SUMS"] = "".join(sums).encode()
-    target = folder / f"{name_of(about)}.zip"
+    target = folder / f"{archive_name(about)}.zip"
     with atomic(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, data in sorted(contents.items()):
-            entry = zipfile.ZipInfo(f"{name_of(about)}/{name}", LONG_AGO)
-            entry.create_system, entry.external_attr = 3, 0o644 << 16  # Unix, whatever this is
+            entry = zipfile.ZipInfo(f"{archive_name(about)}/{name}", LONG_AGO)
+            entry.create_system, entry.external_attr = 3, 0o644 << 16  # Unix, on every system
             archive.writestr(entry, data)
     return target
 
@@ -67,13 +67,13 @@ def description() -> dict[str, Any]:
     return about
 
 
-def name_of(about: Mapping[str, Any]) -> str:
-    """Name of the archive, without its ending."""
+def archive_name(about: Mapping[str, Any]) -> str:
+    """Name of the archive file, without `.zip`."""
     return f"aevb-results-{about['version']}"
 
 
 def published() -> dict[str, Path]:
-    """Every published file, by its name below `results/`; nothing of this machine, none hidden."""
+    """Every published file, by its name below `results/`, without local and hidden ones."""
     found = {}
     for file in sorted(paths.published().rglob("*")):
         name = file.relative_to(paths.published())
@@ -91,7 +91,7 @@ def swhid(files: Mapping[str, bytes]) -> str:
     return f"swh:1:dir:{_tree(files)}"
 
 
-def swhid_of_file(content: bytes) -> str:
+def file_swhid(content: bytes) -> str:
     """The Software Heritage identifier of a file: that of git's blob."""
     return f"swh:1:cnt:{_object('blob', content)}"
 
@@ -110,7 +110,7 @@ def _tree(files: Mapping[str, bytes]) -> str:
         else:
             entries[first] = ("100644", _object("blob", content))
     for folder, inside in folders.items():
-        entries[f"{folder}/"] = ("40000", _tree(inside))  # git sorts a folder as if named so
+        entries[f"{folder}/"] = ("40000", _tree(inside))  # the name by which git sorts a folder
     lines = [
         f"{mode} {name.rstrip('/')}\0".encode() + bytes.fromhex(digest)
         for name, (mode, digest) in sorted(entries.items(), key=lambda item: item[0].encode())

@@ -152,7 +152,7 @@ def verified(source: Path, to_do: str) -> bytes:
     """The content of a table, verified by the SHA-256 in its manifest, if there is one.
 
     Raises:
-        DamagedFileError: if it is another, or the manifest cannot be read; with what `to_do`.
+        DamagedFileError: if the content is wrong or the manifest cannot be read; with `to_do`.
     """
     file, digest = source.with_suffix(".json"), None
     if file.exists():
@@ -181,7 +181,7 @@ def published(study: str, name: str) -> Curve:
 
 
 def seeds(study: str, name: str, results: Path | None = None) -> list[Curve]:
-    """The curves of a run, whose name may have any seed, with every seed and in their order."""
+    """The curves of a run with every seed, in order of seed; `name` may have any seed."""
     stem = name.rpartition("-seed")[0] + "-seed"
     files = paths.curves(results or paths.published(), study).glob(f"{stem}*.csv")
     found = [read(file) for file in files if file.stem.removeprefix(stem).isdecimal()]
@@ -235,7 +235,7 @@ def write_manifest(target: Path, manifest: dict[str, Any]) -> None:
 
 
 def remedy(verb: str, source: Path) -> str:
-    """What to do if `source` is missing; `aevb <verb>` makes it, if it is not published."""
+    """What to do if `source` is missing. `aevb <verb>` makes a file that is not published."""
     if not source.is_relative_to(paths.local()):
         return f"{CHECKOUT}; there `git checkout` restores them"
     command = f"aevb {verb} {source.stem} --study {source.parent.name}"

@@ -36,8 +36,8 @@ class Line:
 
         Args:
             samples: where to read the line.
-            leap: NaN between two points that are more than so many nats and more than a factor of
-                3 in samples apart.
+            leap: no value is read between two points that are more than `leap` nats and more than
+                a factor of 3 in samples apart.
         """
         x, y = self.samples, self.values
         if not len(x):

@@ -20,8 +20,8 @@ def publish(
 ) -> list[Path]:
     """Copy local curves of studies to the published ones, with manifest and model.
 
-    Two things are left out: a curve that is shorter than the published one, and a model that is
-    not of the end of its curve. Everything is read before anything is copied.
+    Two things are left out: a curve that is shorter than the published one, and a model that does
+    not belong to the end of its curve. Everything is read before anything is copied.
 
     Args:
         studies: folders of curves.
@@ -32,7 +32,7 @@ def publish(
 
     Raises:
         FileNotFoundError: if a study has no local curve, or a curve has no manifest.
-        DamagedFileError: if a file cannot be read, or a manifest is of another curve.
+        DamagedFileError: if a file cannot be read, or a manifest belongs to another curve.
         ConfigurationError: if the published curve has other settings, other data, or columns that
             the new one lacks; if the new one is of an older version of the library.
     """

@@ -1,4 +1,4 @@
-"""The checkpoint of a run on this machine, and the local curve that belongs to it."""
+"""The checkpoint of a run on this machine, and its local curve."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -136,11 +136,11 @@ def load(run: Run, device: torch.device | None = None) -> dict[str, Any] | None:
     return content
 
 
-def length_of_curve(run: Run, checkpoint: dict[str, Any] | None, end: int, dataset: Dataset) -> int:
+def curve_length(run: Run, checkpoint: dict[str, Any] | None, end: int, dataset: Dataset) -> int:
     """Length of the local curve in samples; 0 if there is none.
 
-    A shorter run must not overwrite it: a curve without a checkpoint stays until the run is as far
-    again. The training will end at `end` samples.
+    A shorter run must not overwrite the curve. So a curve without a checkpoint stays until the run
+    has reached its length again. The training will end at `end` samples.
 
     Raises:
         ConfigurationError: if the run was trained on other data; if the curve has no checkpoint,

@@ -82,7 +82,7 @@ TEST_SUBSETS = {
 def lower_bounds_by_subset(
     model: Model, points: Tensor, dataset: Dataset, noise: Generator
 ) -> dict[str, Tensor]:
-    """As `lower_bounds`, and also of `TEST_SUBSETS`, one of which the paper's curve may be of."""
+    """As `lower_bounds`, and also for `TEST_SUBSETS`: the paper may have evaluated one of them."""
     values = lower_bounds(model, points, dataset, noise)
     return values | {name: values["test"][rows] for name, rows in TEST_SUBSETS.items()}
 
@@ -174,8 +174,8 @@ def evaluate(training: Training, run: Run, dataset: Dataset) -> Row | None:
         if run.measure in IN_SECONDS and training.samples < FIRST_MARGINAL_LOGLIK:
             return None
         if not any(ascent.moving for ascent in training.learner.ascents.values()):
-            own = ("samples", "train_running")
-            return {key: value for key, value in training.rows[-1].items() if key not in own}
+            running = ("samples", "train_running")
+            return {k: value for k, value in training.rows[-1].items() if k not in running}
     noise = generator(run.seed, f"evaluation at {training.samples}", training.points.device)
     values = MEASURES[run.measure](training.learner.model, training.points, dataset, noise)
     row: Row = {}

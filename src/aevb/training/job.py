@@ -9,7 +9,7 @@ import torch
 from aevb import data, paths
 from aevb.data import Dataset
 from aevb.errors import ConfigurationError
-from aevb.learners.backprop import faster
+from aevb.learners.backprop import fast_learner
 from aevb.model.networks import initialised
 from aevb.model.randomness import generator
 from aevb.results import curves, provenance
@@ -28,16 +28,14 @@ SMALLER_STEPS = "try a smaller step size, with --set step_size and a --study of 
 CPU = torch.device("cpu")
 
 
-def start(
-    run: Run, dataset: Dataset, device: torch.device = CPU, *, by_hand: bool = True
-) -> Training:
+def start(run: Run, dataset: Dataset, device: torch.device = CPU, *, fast: bool = True) -> Training:
     """A run before its first update.
 
     Args:
         run: what to train.
         dataset: as loaded.
         device: where to compute.
-        by_hand: whether gradients may be those of `learners.backprop`, else autograd's.
+        fast: use the hand-written gradients of `learners.backprop` where they apply.
 
     Raises:
         ConfigurationError: if the data set does not fit the run.
@@ -47,7 +45,7 @@ def start(
     sizes = run.architecture(points.shape[1])
     model = initialised(sizes, run.initialisation, generator(run.seed, "initialisation")).to(device)
     options = {name: getattr(run, name) for name in run.learner.options}
-    kind = faster(run.learner, model, options) if by_hand else run.learner
+    kind = fast_learner(run.learner, model, options) if fast else run.learner
     noise = generator(run.seed, "noise", device)
     return Training(
         kind(model, run.optimisation(len(points)), noise, **options),
@@ -71,7 +69,7 @@ def _check_data(run: Run, dataset: Dataset) -> None:
     if run.n_train is not None and run.n_train > len(dataset.train):
         raise ConfigurationError(
             f"{run.name}: n_train is {run.n_train}, and {dataset.name} has {len(dataset.train)} "
-            "training images; expected at most so many"
+            "training images; expected at most that many"
         )
     if run.likelihood == "bernoulli":
         for split, images in dataset.splits.items():
@@ -100,7 +98,7 @@ class Job:
     Attributes:
         training: the run under way; `train` continues it from the checkpoint.
         curve: the file of the curve.
-        makers: what computed the run, each `from` a number of samples on.
+        makers: the hardware and versions that computed the run, each `from` which sample on.
         seconds: time spent, in all processes.
 
     Raises:
@@ -125,9 +123,9 @@ class Job:
         self._maker = {"precision": precision, **provenance.maker(device)}
         self.makers = [{"from": 0, **self._maker}]
         self.seconds = 0.0
-        self._clock = time.monotonic()  # up to when `seconds` counts
-        self._resumed_at = 0  # samples at which this process took the run up
-        self._curve_ends = 0  # samples of the local curve; a shorter one must not replace it
+        self._clock = time.monotonic()  # `seconds` counts up to this moment
+        self._resumed_at = 0  # samples at which this process continued the run
+        self._curve_ends = 0  # length of the local curve; a shorter one must not replace it
 
     def train(
         self,
@@ -145,7 +143,7 @@ class Job:
             budget: samples from the run's beginning, or `quick` or `paper`.
             report: called every 20,000 samples, or every update if that is more. It gets the
                 samples at which the training ends, and the training.
-            stop_requested: asked as often.
+            stop_requested: called as often as `report`.
             seconds_between_checkpoints: how often a checkpoint is written between log points.
 
         Raises:
@@ -179,7 +177,7 @@ class Job:
     def _resume(self, end: int) -> None:
         """Continue from the checkpoint, if there is one, on the way to `end` samples."""
         checkpoint = checkpoints.load(self.run, self.device)
-        self._curve_ends = checkpoints.length_of_curve(self.run, checkpoint, end, self.dataset)
+        self._curve_ends = checkpoints.curve_length(self.run, checkpoint, end, self.dataset)
         if checkpoint is not None:
             with checkpoints.reading(self.run):
                 self.training.load(checkpoint["training"])
@@ -239,7 +237,7 @@ def train(
 
     Args:
         run: what to train.
-        samples: where to stop, from the run's beginning; a longer run continues a shorter one.
+        samples: where to stop, counted from the run's beginning; continues a shorter run.
         dataset: as loaded; loaded here if not given.
         threads: CPU threads. Two runs side by side are faster than one on two threads.
 
@@ -257,7 +255,7 @@ def train(
 
 
 def needs_training(run: Run, budget: str | float) -> bool:
-    """Whether the run has no curve on this machine, or one that ends before the budget."""
+    """Whether the local curve is missing or ends before the budget."""
     end = stopping_point(run, budget)
     if (file := checkpoints.curve_file(run)) is None:
         return True

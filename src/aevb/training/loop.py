@@ -22,7 +22,7 @@ SAMPLES_BETWEEN_REPORTS = 20_000
 Row = dict[str, float]
 State = dict[str, Any]
 
-# A spike at the end of the warm-up has so long to heal, see `Training.has_diverged`.
+# How long a spike at the end of the warm-up may last, see `Training.has_diverged`.
 SAMPLES_TO_HEAL, WARMUPS_TO_HEAL = 100_000, 10
 FAR_BELOW = 10.0
 
@@ -80,10 +80,10 @@ class Training:
     def advance(self, updates: int) -> None:
         """Train on the next `updates` minibatches.
 
-        From here on the process takes denormal numbers for zeros.
+        From the first call on, this process treats denormal numbers as zero.
         """
         # The prior shrinks the weights of blank pixels to denormal numbers, which are slow: the
-        # optimiser would take 0.9 ms instead of 0.4 ms of a 3.6 ms update.
+        # optimiser would take 0.9 ms of an update, not 0.4 ms.
         torch.set_flush_denormal(True)
         total = torch.zeros((), dtype=torch.float64, device=self.points.device)
         with products_in(self.products):
@@ -108,8 +108,8 @@ class Training:
     def has_diverged(self) -> bool:
         """Whether the run has diverged by its latest log point.
 
-        Its running bound then is not finite, or ten times as far below zero as that of the
-        untrained model. The latter counts from 100,000 samples and ten times the warm-up on.
+        It has if its running bound is not finite. From 100,000 samples and ten times the warm-up
+        on, it also has if the bound is ten times as far below zero as that of the untrained model.
         """
         if not self.rows:
             return False
@@ -122,7 +122,7 @@ class Training:
         return not math.isfinite(bound) or (healed and bound < -FAR_BELOW * abs(untrained))
 
     def state(self) -> State:
-        """Everything that the rest of the run depends on; tensors are on the CPU."""
+        """Everything that the rest of the run depends on; tensors are copied to the CPU."""
         return {
             "samples": self.samples,
             "rows": [dict(row) for row in self.rows],
@@ -191,13 +191,13 @@ def train(
 
     Args:
         training: where to start from; changed in place.
-        budget: samples, from the run's beginning.
+        budget: samples, counted from the run's beginning.
         evaluate: called at every log point. Returns further columns of the curve, or None to leave
             the point out.
         report: called every 20,000 samples, or every update if that is more.
         checkpoint: called at the end, at a stop, and at times in between.
         seconds_between_checkpoints: how often in between.
-        stop_requested: asked as often as `report` is called.
+        stop_requested: called as often as `report`.
 
     Raises:
         Stopped: after a checkpoint, if a stop was requested.

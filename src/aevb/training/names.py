@@ -36,10 +36,10 @@ def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> 
             f"{', '.join(sorted(known))}; the name of a run sets its data set, nz, n_train, "
             "algorithm and seed"
         )
-    own = values if study is None else {"study": study, **values}
+    changed = values if study is None else {"study": study, **values}
     papers = asdict(paper_run(name))
-    with _wrong_settings_named(name):
-        run = TypeAdapter(Run).validate_python(papers | own)
+    with _readable_errors(name):
+        run = TypeAdapter(Run).validate_python(papers | changed)
     if run.study in RUNS and run not in RUNS[run.study](run.seed):
         raise ConfigurationError(
             f"{name}: the study {run.study} holds the runs of the paper's figure alone; those with "
@@ -49,7 +49,7 @@ def parse(name: str, study: str | None = None, settings: Sequence[str] = ()) -> 
 
 
 @contextmanager
-def _wrong_settings_named(name: str) -> Iterator[None]:
+def _readable_errors(name: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
@@ -72,12 +72,12 @@ def paper_run(name: str) -> Run:
     datasets, algorithms = "|".join(DATASETS), "|".join(LEARNERS)
     if match := re.fullmatch(r"(.+)-step([0-9.e+-]+)", name):
         base = paper_run(match[1])
-        with _wrong_settings_named(name), suppress(OverflowError):
+        with _readable_errors(name), suppress(OverflowError):
             step_size = float(match[2])
             run = replace(candidates(base)[0], seed=base.seed, step_size=step_size)
             if run.name == name:
                 return run
-    with _wrong_settings_named(name):
+    with _readable_errors(name):
         if match := re.fullmatch(rf"({datasets})-nz(\d+)-({algorithms})-seed(\d+)", name):
             dataset, nz, algorithm, seed = match.groups()
             return figure2_run(dataset, int(nz), algorithm, int(seed))  # type: ignore[arg-type]
@@ -100,12 +100,9 @@ def command(run: Run, samples: int) -> str:
     Raises:
         ConfigurationError: if there is none, for the reasons that `parse` has.
     """
-    papers = asdict(parse(run.name, run.study))
     study = None if run.study == paper_run(run.name).study else run.study
-    settings = []
-    for name, value in papers.items():
-        if (own := getattr(run, name)) != value:
-            settings.append(f"{name}={own}")
+    papers, ours = asdict(parse(run.name, run.study)), asdict(run)
+    settings = [f"{name}={value}" for name, value in ours.items() if value != papers[name]]
     parse(run.name, study, settings)
     words = ["aevb run", run.name, f"--budget {samples}"]
     words += [f"--study {study}"] * (study is not None)

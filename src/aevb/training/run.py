@@ -43,7 +43,7 @@ class Run:
         nz: latent dimensions.
         algorithm: a name in `learners.LEARNERS`.
         seed: of all random streams.
-        n_train: the first so many training points are used; None for all.
+        n_train: number of training points, the first ones; None for all.
         measure: what is evaluated at log points, beside the running bound; see `evaluation`.
         likelihood: of the decoder, a name in `networks.DECODERS`.
         n_hidden: hidden units of encoder and decoder.
@@ -55,8 +55,8 @@ class Run:
         init_encoder_log_variance_std: the same for the encoder's log-variance head.
         init_decoder_output_bias_std: the same for the decoder's output biases.
         optimiser: adagrad or adam.
-        warmup: in the first so many updates only the accumulators change; an iteration of MCEM has
-            five updates.
+        warmup: number of first updates that change the accumulators alone; an iteration of MCEM
+            has five updates.
         prior: precision of the Gaussian prior on weight matrices; 0 for none.
         step_size: of Adagrad or Adam.
         products: precision of large matrix products in training.
@@ -123,7 +123,7 @@ class Run:
             )
         if self.measure == "marginal_loglik" and self.nz > MAX_NZ_OF_APPENDIX_D:
             raise ValueError(
-                f"measure marginal_loglik is of at most {MAX_NZ_OF_APPENDIX_D} latent dimensions, "
+                f"measure marginal_loglik takes at most {MAX_NZ_OF_APPENDIX_D} latent dimensions, "
                 f"not {self.nz}: beyond, the density of Appendix D is fitted to too few samples"
             )
         if self.algorithm == "full-vb" and not self.prior:
@@ -134,7 +134,7 @@ class Run:
                 "a posterior of the weights"
             )
         if self.measure == "lower_bound_by_subset" and self.dataset != "mnist":
-            raise ValueError("measure lower_bound_by_subset is of the 10,000 test images of mnist")
+            raise ValueError("measure lower_bound_by_subset is for the 10,000 test images of mnist")
         if self.split and self.dataset != "freyface":
             raise ValueError("split is a setting of freyface; mnist has a split of its own")
         return self

@@ -20,7 +20,7 @@ def scores(results: Path, run: Run) -> dict[float, float | None]:
 
     Args:
         results: `paths.local()` or `paths.published()`.
-        run: whose step size is to be chosen.
+        run: the run that needs a step size.
 
     Returns:
         None for a candidate that diverged.
