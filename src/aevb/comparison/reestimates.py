@@ -128,10 +128,10 @@ def against_paper() -> pd.DataFrame:
 
     Returns:
         One row per `run` and `split` of `read`, in nats per datapoint. The columns of
-        `tables.final_differences`, with `difference`, ours minus the paper's; `spread`, the standard
-        deviation over seeds; what the inferred reading adds to ours: `half`, since it has the later
-        half of the images only, `pairing`, since it pairs the wrong draws, and `shift`, their sum;
-        `corrected`, `difference` plus `shift`; and `missed`, four chains minus one.
+        `tables.final_differences`, with `difference`, ours minus the paper's; `spread`, the SD over
+        seeds; what the inferred reading adds to ours: `half`, since it has the later half of the
+        images only, `pairing`, since it pairs the wrong draws, and `shift`, their sum; `corrected`,
+        `difference` plus `shift`; and `missed`, four chains minus one.
     """
     ends = tables.final_differences("figure3")
     spread = tables.over_seeds(ends)[["curve", "split", "spread"]]
