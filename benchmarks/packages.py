@@ -35,6 +35,7 @@ class Settings:
         n_train: MNIST's 60,000 training images, or the 50,000 that the paper trains on.
         pixels: grey, or drawn anew as black or white in every minibatch.
         log_p: a Bernoulli's, or a Gaussian's of unit variance without its constant.
+        initial: parameters as the package draws them, or from N(0, 0.01²).
     """
 
     n_hidden: int = 500
@@ -46,15 +47,22 @@ class Settings:
     n_train: int = 50_000
     pixels: str = "grey"
     log_p: str = "bernoulli"
+    initial: str = "N(0, 0.01²)"
 
 
 PAPER = Settings()
-ADAM = replace(PAPER, optimiser="Adam", step_size=1e-3, n_train=60_000)
+ADAM = replace(PAPER, optimiser="Adam", step_size=1e-3, n_train=60_000, initial="the package's")
 EXAMPLES = {
     "pytorch": replace(ADAM, n_hidden=400, activation="relu", minibatch=128),
     "pyro": replace(ADAM, n_hidden=400, nz=50, activation="softplus", minibatch=256),
     "numpyro": replace(
-        ADAM, n_hidden=400, nz=50, activation="softplus", minibatch=128, pixels="redrawn"
+        ADAM,
+        n_hidden=400,
+        nz=50,
+        activation="softplus",
+        minibatch=128,
+        pixels="redrawn",
+        initial=PAPER.initial,
     ),
     "pythae": replace(
         ADAM, n_hidden=512, nz=10, activation="relu", minibatch=64, step_size=1e-4, log_p="gaussian"
@@ -82,6 +90,9 @@ class Networks(nn.Module):
         self.decoder = nn.Sequential(
             nn.Linear(nz, n_hidden), activation(), nn.Linear(n_hidden, PIXELS)
         )
+        if settings.initial == PAPER.initial:
+            for parameter in self.parameters():
+                nn.init.normal_(parameter, std=0.01)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x)."""
