@@ -107,7 +107,7 @@ MUTANTS = [
     Mutant("one stream for all purposes", "model/randomness.py", 'f"{purpose} {seed}"', 'f"{seed}"', "model/test_randomness.py"),
     Mutant("100,000 samples passed over", "training/evaluation.py", "training.samples < FIRST_MARGINAL_LOGLIK", "training.samples <= FIRST_MARGINAL_LOGLIK", PROMISES),
     Mutant("n_train ignored", "training/job.py", "points = dataset.train[: run.n_train]", "points = dataset.train", JOB),
-    Mutant("prior not scaled by M / N", "training/run.py", "self.prior * (self.minibatch / n_points)", "self.prior", JOB),
+    Mutant("prior not scaled by M / N", "training/run.py", "self.prior * share, share", "self.prior, share", JOB),
     Mutant("test images evaluated on train", "training/evaluation.py", '"test": _lower_bounds(model, dataset.test', '"test": _lower_bounds(model, dataset.train', EVALUATION),
     Mutant("ten log points a decade", "training/log_points.py", "LOG_POINTS_PER_DECADE = 20", "LOG_POINTS_PER_DECADE = 10", LOOP),
     Mutant("the running average never starts anew", "training/loop.py", "        self._running_sum, self._running_updates = 0.0, 0\n\n    def has", "\n    def has", LOOP),
