@@ -48,7 +48,7 @@ def band(run: Run, split: str) -> dict[str, Any]:
     """The band of `aevb judge` at our points, with the window over which it averages."""
     ours = judge.reference(run.name, split)
     places = sorted({x for line in ours.seeds.values() for x in line.samples.tolist()})
-    points = [ours.beside(x, math.nan) for x in places if x >= judge.FIRST_SAMPLES]
+    points = [ours.point(x, math.nan) for x in places if x >= judge.FIRST_SAMPLES]
     points = [point for point in points if not math.isnan(point.ours)]
     return {
         "window": ours.window,

@@ -114,7 +114,7 @@ def test_the_encoder_of_reweighted_wake_sleep_climbs_towards_the_posterior() -> 
     model = linear(1)
     waking = learner("reweighted-wake-sleep", model, n_samples=20_000)
     seen: dict[str, Tensor] = {}
-    waking.ascents["encoder"].ascend = seen.update  # type: ignore[method-assign, assignment]
+    waking.ascents["encoder"].update = seen.update  # type: ignore[method-assign, assignment]
     q, posterior = model.encoder(x), model.exact().posterior(x)
     squares = (posterior.mean - q.mean).square() + posterior.variance
     divergence = 0.5 * (q.log_variance + squares * torch.exp(-q.log_variance)).sum()

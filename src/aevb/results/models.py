@@ -72,6 +72,8 @@ def read(source: Path) -> tuple[Model, dict[str, Any]]:
         with torch.no_grad():
             for name, parameter in wanted.items():
                 values = parameters[name].float()
+                if values.ndim > parameter.ndim:
+                    values = values.squeeze(0)  # of the first edition
                 if values.shape != parameter.shape or not values.isfinite().all():
                     raise ValueError(f"{name}: expected finite numbers of {tuple(parameter.shape)}")
                 parameter.copy_(values)
