@@ -122,6 +122,8 @@ def test_published_files_belong_together(name: str) -> None:
     assert manifest["configuration"] == json.loads(json.dumps(made)), f"run `aevb older {name}`"
     assert table.samples.iloc[-1] == manifest["samples"]
     assert table.seconds.iloc[-1] == pytest.approx(manifest["training_seconds"], abs=0.06)
-    assert manifest["results"]["test"] == pytest.approx(table.test.iloc[-1], abs=8)
+    # The last row is exact, of fewer images, or from fewer temperatures.
+    limit = {"exact": 1e-3, "importance sampling": 4}.get(manifest["kind"], 20)
+    assert manifest["results"]["test"] == pytest.approx(table.test.iloc[-1], abs=limit)
     assert runs.picture(name).shape == (28 * experiments.PICTURES // 10, 280)
     assert all(math.isfinite(value) for value in manifest["results"].values())
