@@ -105,6 +105,7 @@ def test_every_setting_of_a_run_reaches_its_training() -> None:
         nz=300,
         n_samples=3,
         estimator="A",
+        beta=0.5,
         products="bfloat16",
         step_size=0.07,
     )
@@ -113,9 +114,10 @@ def test_every_setting_of_a_run_reaches_its_training() -> None:
     assert (training.minibatch, training.products) == (run.minibatch, "bfloat16")
     learner = training.learner
     assert isinstance(learner, AEVB)
-    assert (learner.n_samples, learner.estimator) == (3, "A")
-    decay = 3.0 * run.minibatch / 40
-    assert learner.ascents["model"].optimisation == Optimisation("adam", 0.07, run.warmup, decay)
+    assert (learner.n_samples, learner.estimator, learner.beta) == (3, "A", 0.5)
+    share = run.minibatch / 40
+    optimisation = Optimisation("adam", 0.07, run.warmup, 3.0 * share, share)
+    assert learner.ascents["model"].optimisation == optimisation
     assert learner.model.encoder.log_variance.factor == 0.25
     deviations = {
         **dict.fromkeys(("encoder.log_variance.weight", "encoder.log_variance.bias"), 2.0),
