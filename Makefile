@@ -124,7 +124,7 @@ chapters: $(NOTEBOOKS) ## execute the chapters that are out of date
 $(PAGES)/%.ipynb: book/chapters/%.md $(LIBRARY) | $(READY)
 	$(BIN)/python book/build.py execute $< $@
 
-$(NOTEBOOKS): $(wildcard $(addprefix results/,paper/* curves/*/* models/*/* reestimates/* clinic/* older/* reliability/* benchmarks/*/*))
+$(NOTEBOOKS): $(wildcard $(addprefix results/,paper/* curves/*/* models/*/* reestimates/* clinic/* packages/* older/* reliability/* benchmarks/*/*))
 ifdef AEVB_LOCAL
 $(PAGES)/figure2.ipynb $(PAGES)/figure3.ipynb: $(wildcard results/local/curves/*/*)
 endif

@@ -341,7 +341,7 @@ def test_what_a_user_can_mend_is_told_in_one_line(
         ("compare", "results/paper/figure2.csv"),
         ("compare --summary", "results/paper/figure2.csv"),
         ("compare --milestones", "results/paper/figure2.csv"),
-        ("figures", "results/paper/figure2.csv"),
+        ("figures", "results/paper/figure"),
         (f"cite {RUN.name}", f"results/curves/figure2/{RUN.name}.csv"),
     ],
 )

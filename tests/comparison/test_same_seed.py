@@ -237,14 +237,16 @@ def test_the_first_rows_tell_apart_what_is_not_the_same_run() -> None:
                 continue
             rows = curve.table[curve.table.samples <= check.last]
             apart = same_seed.largest_difference(rows, ours.table, columns) / check.tolerance
+            if len(rows) < 3:  # before the parameters move
+                continue
             kind = same if curve.study in ("float32", "test-points") else other
             kind[f"{curve.study}/{curve.name}"] = apart
-    assert len(same) >= 8
+    assert len(same) >= 5
     assert max(same.values()) < 0.2
     rounded = {name: other.pop(name) for name in list(other) if name.startswith("bfloat16/")}
     assert len(other) > 80
     assert min(other.values()) > 1
-    assert len(rounded) >= 9
+    assert len(rounded) >= 5
     assert max(rounded.values()) > 1  # so precision must agree
 
 

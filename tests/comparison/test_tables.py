@@ -86,7 +86,7 @@ def test_the_running_bound_is_averaged_over_the_papers_window(
 
 def test_our_first_rows_beside_the_papers_first_point() -> None:
     """At a million samples its windows move Frey Face by tens of nats, and MNIST by about one."""
-    for dataset, low, high in (("freyface", 9, 35), ("mnist", 0.7, 1.2)):
+    for dataset, low, high in (("freyface", 9, 35), ("mnist", 0.6, 1.2)):
         for nz in experiments.NZ[dataset]:  # type: ignore[index]
             run = experiments.figure2_run(dataset, nz, "aevb")  # type: ignore[arg-type]
             curve = curves.published(run.study, run.name)

@@ -176,7 +176,11 @@ def test_a_job_loads_the_data_of_its_run(project: Path, monkeypatch: pytest.Monk
             IMAGES,
             "--set minibatch=80",
         ),
-        (replace(TINY, n_train=40), IMAGES, "cannot set nz"),  # no command would make it again
+        (  # no command would make it again
+            replace(TINY, dataset="freyface", n_train=40),
+            replace(IMAGES, name="freyface"),
+            "cannot set dataset",
+        ),
     ],
 )
 def test_a_run_that_cannot_be_made_is_refused_before_it_begins(

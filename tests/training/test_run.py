@@ -25,7 +25,7 @@ def test_a_later_setting_is_in_a_manifest_where_it_is_not_the_default() -> None:
 
 def test_a_run_has_a_name_in_its_study() -> None:
     assert Run().name == "mnist-nz20-aevb-seed0"
-    assert Run(n_train=1000, seed=2).name == "n1000-aevb-seed2"
+    assert Run(n_train=1000, nz=3, seed=2).name == "n1000-aevb-seed2"
     assert Run(study="step-size-selection").name == "mnist-nz20-aevb-seed0-step0.01"
 
 

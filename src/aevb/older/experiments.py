@@ -70,7 +70,9 @@ class Experiment:
 
     def configuration(self) -> dict[str, Any]:
         """Every setting, as the manifest has it."""
-        return asdict(self)
+        settings = asdict(self)
+        settings.get("optimisation", {}).pop("share", None)  # which no older model reads
+        return settings
 
     def start(self, dataset: Dataset, before: Mapping[str, Tensor]) -> Training:
         """The training before its first update; `before` is the model of `needs`."""
