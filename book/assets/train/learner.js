@@ -189,7 +189,7 @@ function aevbLearner(settings, images, wasm) {
   }
 
   // Adagrad; while it warms up, only the accumulators change. The prior is on weights, not biases.
-  function ascend() {
+  function update() {
     updates += 1;
     const size = updates > settings.warmup ? stepSize : 0;
     const decay = (settings.prior * minibatch) / nTrain;
@@ -204,7 +204,7 @@ function aevbLearner(settings, images, wasm) {
     load(Array.from({ length: minibatch }, () => order.below(nTrain)));
     drawEpsilon(noise, minibatch, samples);
     const bound = gradients(minibatch, samples);
-    ascend();
+    update();
     return bound;
   }
 
@@ -274,7 +274,7 @@ function aevbLearner(settings, images, wasm) {
     set,
     get,
     given,
-    ascend,
+    update,
     step,
     evaluate,
     codes,
