@@ -344,6 +344,14 @@ def test_posterior_samples_have_the_posteriors_moments() -> None:
         torch.testing.assert_close(joint.log_prob(z), log_joint)
 
 
+def test_the_burn_in_is_discarded() -> None:
+    decoder, x, _ = linear(2)
+    joint, start = Joint(decoder, x), normal(noise(1), len(x), 2)
+    whole = sample_posterior(joint, start, noise(), n_samples=7, burn_in=0)
+    later = sample_posterior(joint, start, noise(), n_samples=5, burn_in=2)
+    assert torch.equal(later.z, whole.z[2:])
+
+
 def test_each_chain_has_a_step_of_its_own() -> None:
     width = torch.tensor([0.01, 1.0]).repeat(50)[:, None]
     density = Differentiable(lambda z: -0.5 * (z / width).square().sum(-1))
