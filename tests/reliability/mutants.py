@@ -132,7 +132,7 @@ MUTANTS = [
     # ------------------------------------------------------------------- results and comparison
     Mutant("curve's digest unread", "results/curves.py", "if digest and digest !=", "if False and digest !=", CURVES),
     Mutant("manifest's digest unread", "results/curves.py", "and told != provenance.digest(manifest)", "and False", INPUT),
-    Mutant("model's digest unread", "results/models.py", "if digest and digest !=", "if False and digest !=", INPUT),
+    Mutant("model's digest unread", "results/models.py", "if digest and digest !=", "if False and digest !=", "training/test_export.py"),
     Mutant("the paper's digests unread", "results/curves.py", "if not sums.exists() or line not in", "if False and line not in", INPUT),
     Mutant("manifest of another curve taken", "results/curves.py", "if told != (self.study, self.name, self.samples):", "if False:", CURVES),
     Mutant("lines straight in samples, not their logarithm", "results/lines.py", "np.interp(np.log10(samples), np.log10(x), y, left", "np.interp(samples, x, y, left", CURVES),

@@ -54,6 +54,15 @@ def test_a_model_that_cannot_be_read_names_what_exports_it(project: Path) -> Non
         models.read(model())
 
 
+def test_a_flipped_bit_of_a_model_is_noticed(project: Path) -> None:
+    Job(TINY, IMAGES).train(100)
+    content = bytearray(export(TINY).read_bytes())
+    content[-2] ^= 1  # of the last number's fraction
+    model().write_bytes(content)
+    with pytest.raises(DamagedFileError, match=str(model())):
+        models.read(model())
+
+
 def test_what_has_not_been_trained_names_what_trains_it(project: Path) -> None:
     """To where its curve ends, if there is one: a shorter run would be refused."""
     trains = f"aevb run {TINY.name} --budget {{}} --study test .*--set n_hidden=8"
