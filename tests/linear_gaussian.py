@@ -55,6 +55,22 @@ class LinearModel(Model):
         return LinearGaussian(mean.weight.T, mean.bias, self.decoder.log_variance.exp())
 
 
+def linear_model(truth: LinearGaussian) -> LinearModel:
+    """Networks with the decoder `truth` and the best encoder for it."""
+    pixels, nz = truth.weight.shape
+    model = LinearModel(pixels, nz, torch.Generator())
+    # The best mean is linear in x: its values at 0 and at the unit vectors are the parameters.
+    at_zero, at_units = (truth.best_diagonal(x) for x in (torch.zeros(pixels), torch.eye(pixels)))
+    with torch.no_grad():
+        model.encoder.mean.weight.copy_(at_units.mean - at_zero.mean)
+        model.encoder.mean.bias.copy_(at_zero.mean)
+        model.encoder.log_variance.copy_(at_zero.log_variance)
+        model.decoder.mean.weight.copy_(truth.weight.T)
+        model.decoder.mean.bias.copy_(truth.bias)
+        model.decoder.log_variance.fill_(truth.variance.log().item())
+    return model
+
+
 def normal(*shape: int, seed: int = 0) -> Tensor:
     """Standard normal numbers in double precision."""
     return torch.randn(shape, generator=Generator().manual_seed(seed), dtype=torch.float64)

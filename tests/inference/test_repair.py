@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from linear_gaussian import LinearModel, example
+from linear_gaussian import LinearModel, example, linear_model
 
 from aevb.inference.repair import repaired
 from aevb.model.randomness import generator
@@ -12,17 +12,8 @@ MISSING = torch.tensor([False, True, False, True, True])
 
 
 def exact_model() -> LinearModel:
-    """The decoder of `example(1)`, with its posterior as encoder."""
-    truth, model = example(1), LinearModel(5, 1, torch.Generator())
-    at_zero, at_units = (truth.best_diagonal(x) for x in (torch.zeros(5), torch.eye(5)))
-    with torch.no_grad():
-        model.encoder.mean.weight.copy_(at_units.mean - at_zero.mean)
-        model.encoder.mean.bias.copy_(at_zero.mean)
-        model.encoder.log_variance.copy_(at_zero.log_variance)
-        model.decoder.mean.weight.copy_(truth.weight.T)
-        model.decoder.mean.bias.copy_(truth.bias)
-        model.decoder.log_variance.fill_(truth.variance.log().item())
-    return model
+    """A decoder with its posterior as encoder."""
+    return linear_model(example(1))
 
 
 def test_with_the_posterior_as_encoder_missing_pixels_get_their_conditional_means() -> None:
@@ -51,4 +42,10 @@ def test_what_stands_in_missing_pixels_is_not_read() -> None:
 
 def test_a_chain_keeps_a_transition() -> None:
     with pytest.raises(ValueError, match=r"burn_in is 20: expected .* 20"):
-        repaired(exact_model(), torch.zeros(1, 5), MISSING, generator(0, "noise"), transitions=20)
+        repaired(
+            exact_model(),
+            torch.zeros(1, 5),
+            MISSING,
+            generator(0, "noise"),
+            transitions=20,
+        )

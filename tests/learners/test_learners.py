@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from linear_gaussian import LinearModel, example
+from linear_gaussian import LinearModel, example, linear_model
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal
 
@@ -19,7 +19,7 @@ from aevb.learners.learner import Learner
 from aevb.learners.optimiser import Optimisation
 from aevb.learners.wake_sleep import WakeSleep
 from aevb.model.distributions import DiagonalGaussian
-from aevb.model.linear_gaussian import LinearGaussian, maximum_likelihood
+from aevb.model.linear_gaussian import maximum_likelihood
 from aevb.model.networks import Architecture, Initialisation, Model, initialised
 from aevb.model.randomness import generator, normal, uniform
 
@@ -317,22 +317,6 @@ CHECKPOINTS = (0, 10, 30, 100, 300, 1000, 2000)
 def gaussian_data() -> Tensor:
     """`(points, pixels)` from a linear-Gaussian model with two latent dimensions."""
     return example(2).sample(N_POINTS, torch.Generator().manual_seed(0))
-
-
-def linear_model(truth: LinearGaussian) -> LinearModel:
-    """Networks with the decoder `truth` and the best encoder for it."""
-    pixels, nz = truth.weight.shape
-    model = LinearModel(pixels, nz, torch.Generator())
-    # The best mean is linear in x: its values at 0 and at the unit vectors are the parameters.
-    at_zero, at_units = (truth.best_diagonal(x) for x in (torch.zeros(pixels), torch.eye(pixels)))
-    with torch.no_grad():
-        model.encoder.mean.weight.copy_(at_units.mean - at_zero.mean)
-        model.encoder.mean.bias.copy_(at_zero.mean)
-        model.encoder.log_variance.copy_(at_zero.log_variance)
-        model.decoder.mean.weight.copy_(truth.weight.T)
-        model.decoder.mean.bias.copy_(truth.bias)
-        model.decoder.log_variance.fill_(truth.variance.log().item())
-    return model
 
 
 @torch.no_grad()
