@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from playwright.sync_api import Browser, Page
-from test_browser import CHROMIUM, Visit, base, browser, html  # noqa: F401
+from test_browser import CHROMIUM, Visit, base, browser, html, visiting  # noqa: F401
 from test_explorer import MNIST, explorer, needs_chromium, needs_models
 
 from aevb import data
@@ -30,11 +30,8 @@ def built(html: Path) -> Path:  # noqa: F811
 
 @pytest.fixture
 def visit(browser: Browser, built: Path) -> Iterator[Visit]:  # noqa: F811
-    visit = Visit(browser, built.as_uri() + "/")
-    visit.open("autoencoder.html")
-    yield visit
-    assert visit.complaints == []
-    visit.page.close()
+    with visiting(browser, built.as_uri() + "/", "autoencoder.html") as visit:
+        yield visit
 
 
 def x_of(page: Page) -> torch.Tensor:

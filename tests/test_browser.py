@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,16 @@ class Visit:
         self.page.evaluate("window.MathJax?.startup?.promise.then(() => true)")
         self.page.evaluate("document.fonts.ready.then(() => true)")
         return self.page
+
+
+@contextmanager
+def visiting(browser: Browser, base: str, address: str) -> Iterator[Visit]:
+    """A visit to one page; nothing may go wrong before its end."""
+    visit = Visit(browser, base)
+    visit.open(address)
+    yield visit
+    assert visit.complaints == []
+    visit.page.close()
 
 
 @pytest.fixture(scope="module")

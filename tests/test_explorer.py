@@ -19,7 +19,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from playwright.sync_api import Browser, Page
-from test_browser import BOOK, CHROMIUM, Visit, base, browser, html  # noqa: F401
+from test_browser import BOOK, CHROMIUM, Visit, base, browser, html, visiting  # noqa: F401
 
 from aevb import data, figures
 from aevb.results import models
@@ -148,11 +148,8 @@ def built(html: Path) -> Path:  # noqa: F811
 
 @pytest.fixture
 def visit(browser: Browser, built: Path, base: str) -> Iterator[Visit]:  # noqa: F811
-    visit = Visit(browser, base)
-    visit.open("explorer.html")
-    yield visit
-    assert visit.complaints == []
-    visit.page.close()
+    with visiting(browser, base, "explorer.html") as visit:
+        yield visit
 
 
 def z_of(page: Page) -> list[float]:

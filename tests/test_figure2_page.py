@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
-from test_browser import CHROMIUM, Visit, base, browser, html  # noqa: F401
+from test_browser import CHROMIUM, Visit, base, browser, html, visiting  # noqa: F401
 from test_explorer import load, needs_chromium
 
 from aevb.comparison import judge, pairs
@@ -33,12 +33,9 @@ def built(html: Path) -> Path:  # noqa: F811
 
 @pytest.fixture
 def visit(browser: Browser, built: Path) -> Iterator[Visit]:  # noqa: F811
-    visit = Visit(browser, built.as_uri() + "/")
-    page = visit.open("figure2-answers.html")
-    page.get_by_label("MNIST, Nz = 20", exact=True).check()
-    yield visit
-    assert visit.complaints == []
-    visit.page.close()
+    with visiting(browser, built.as_uri() + "/", "figure2-answers.html") as visit:
+        visit.page.get_by_label("MNIST, Nz = 20", exact=True).check()
+        yield visit
 
 
 def test_the_data_are_small_and_of_every_panel() -> None:

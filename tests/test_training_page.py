@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from playwright.sync_api import Browser, Page
-from test_browser import BOOK, CHROMIUM, Visit, base, browser, html  # noqa: F401
+from test_browser import BOOK, CHROMIUM, Visit, base, browser, html, visiting  # noqa: F401
 from test_explorer import load, needs_chromium
 
 from aevb.clinic.catalogue import CATALOGUE
@@ -107,20 +107,15 @@ def built(html: Path) -> Path:  # noqa: F811
 
 @pytest.fixture
 def visit(browser: Browser, built: Path) -> Iterator[Visit]:  # noqa: F811
-    visit = Visit(browser, built.as_uri() + "/")
-    visit.open("train.html")
-    yield visit
-    assert visit.complaints == []
-    visit.page.close()
+    with visiting(browser, built.as_uri() + "/", "train.html") as visit:
+        yield visit
 
 
 @pytest.fixture(scope="module")
 def tab(browser: Browser, built: Path) -> Iterator[Page]:  # noqa: F811
     """One page for all tests that only compute."""
-    visit = Visit(browser, built.as_uri() + "/")
-    yield visit.open("train.html")
-    assert visit.complaints == []
-    visit.page.close()
+    with visiting(browser, built.as_uri() + "/", "train.html") as visit:
+        yield visit.page
 
 
 @pytest.fixture(scope="module")
