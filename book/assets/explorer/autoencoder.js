@@ -2,7 +2,7 @@
 (function () {
   "use strict";
 
-  const { bytes, halves, linear, rowsOf, standardNormal, fixed, element, paint, eachFrame, speaker } =
+  const { bytes, halves, linear, rowsOf, standardNormal, fixed, element, paint, blankSquare, eachFrame, speaker } =
     window.aevbCommon;
   const data = window.aevbAutoencoderData || { model: null, digits: null };
   const root = document.getElementById("autoencoder");
@@ -119,14 +119,7 @@
   }
 
   function drawPlane() {
-    const canvas = find("plane");
-    const size = canvas.clientWidth;
-    const scale = window.devicePixelRatio || 1;
-    canvas.width = canvas.height = Math.round(size * scale);
-    const context = canvas.getContext("2d");
-    context.setTransform(scale, 0, 0, scale, 0, 0);
-    context.fillStyle = colour("--pst-color-background");
-    context.fillRect(0, 0, size, size);
+    const [context, size] = blankSquare(find("plane"), colour("--pst-color-background"));
     const unit = size / (2 * LIMIT);
     const pixel = ([a, b]) => [size / 2 + a * unit, size / 2 - b * unit];
     context.font = "bold 8px sans-serif";

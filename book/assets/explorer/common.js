@@ -72,6 +72,18 @@
     context.putImageData(picture, 0, 0);
   }
 
+  // A square canvas at the screen's resolution, filled with `colour`: its context and its side.
+  function blankSquare(canvas, colour) {
+    const size = canvas.clientWidth;
+    const scale = window.devicePixelRatio || 1;
+    canvas.width = canvas.height = Math.round(size * scale);
+    const context = canvas.getContext("2d");
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.fillStyle = colour;
+    context.fillRect(0, 0, size, size);
+    return [context, size];
+  }
+
   // At most once a frame, however often it is asked for.
   function eachFrame(draw) {
     let waiting = false;
@@ -113,6 +125,7 @@
     fixed,
     element,
     paint,
+    blankSquare,
     eachFrame,
     speaker,
     choices,

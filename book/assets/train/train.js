@@ -9,7 +9,7 @@
   const SHOWN = { from: 10000, bottom: -250, top: -90, lowest: -1000 }; // of the chart, unless the reader's curve
   const LEAPT = 30000; // goes beyond after so many samples
 
-  const { bytes, rowsOf, minus, paint } = window.aevbCommon;
+  const { bytes, rowsOf, minus, paint, blankSquare } = window.aevbCommon;
   const whole = (value) => Math.round(value).toLocaleString("en");
   const nats = (value) => (Number.isFinite(value) ? minus(value.toFixed(1)) : "not a number");
 
@@ -152,14 +152,7 @@
   }
 
   function drawCloud() {
-    const canvas = find("cloud");
-    const size = canvas.clientWidth;
-    const scale = window.devicePixelRatio || 1;
-    canvas.width = canvas.height = Math.round(size * scale);
-    const context = canvas.getContext("2d");
-    context.setTransform(scale, 0, 0, scale, 0, 0);
-    context.fillStyle = colour("--pst-color-background");
-    context.fillRect(0, 0, size, size);
+    const [context, size] = blankSquare(find("cloud"), colour("--pst-color-background"));
     if (!latest) return;
     const nz = run().configuration.nz;
     const reach = 4;
