@@ -1,5 +1,6 @@
 """A VAE for MNIST as tutorials write it, in pieces that a mistake can replace."""
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 import torch
@@ -41,9 +42,13 @@ class Code:
         assert isinstance(self.model.decoder, BernoulliDecoder)
         self.decoder = self.model.decoder
         self.noise, self.order = generator(seed, "noise"), generator(seed, "minibatches")
-        self.ascent = Ascent(self.model.named_parameters(), self.optimisation(step_size, n_train))
+        self.ascent = Ascent(self.parameters(), self.optimisation(step_size, n_train))
 
     # ------------------------------------------------------------- the pieces
+
+    def parameters(self) -> Iterable[tuple[str, Tensor]]:
+        """What is trained, with names; the name of a bias, which has no prior, ends in `bias`."""
+        return self.model.named_parameters()
 
     def optimisation(self, step_size: float, n_train: int) -> Optimisation:
         """Adagrad, its warm-up, and the prior on the weights."""

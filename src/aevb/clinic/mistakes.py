@@ -2,12 +2,14 @@
 
 # ruff: noqa: D102 (`Code` documents each piece)
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from aevb.clinic.code import MINIBATCH, PIXELS, Code
-from aevb.learners.optimiser import Ascent, Optimisation
+from aevb.learners.optimiser import Optimisation
 from aevb.model.randomness import uniform
 
 # ------------------------------------------------------------------------------ sums and means
@@ -230,19 +232,13 @@ class WeightDecay(Code):
         return Optimisation(step_size=step_size, weight_decay=1e-4 * MINIBATCH)
 
 
-class WeightDecayOnBiases(Code):
+class WeightDecayOnBiases(WeightDecay):
     """A weight decay of 1e-4 on a loss that is a mean falls on the biases too."""
 
     check = "which parameters the optimiser decays; the biases have no prior here"
 
-    def __init__(self, nz: int, seed: int, step_size: float, n_train: int) -> None:
-        super().__init__(nz, seed, step_size, n_train)
-        # By its name `Ascent` knows a bias.
-        named = ((f"{name}, decayed", p) for name, p in self.model.named_parameters())
-        self.ascent = Ascent(named, self.optimisation(step_size, n_train))
-
-    def optimisation(self, step_size: float, n_train: int) -> Optimisation:
-        return Optimisation(step_size=step_size, weight_decay=1e-4 * MINIBATCH)
+    def parameters(self) -> Iterable[tuple[str, Tensor]]:
+        return ((f"{name}, decayed", p) for name, p in super().parameters())
 
 
 class StepSize(Code):
@@ -280,4 +276,9 @@ class Adam(Code):
         return Optimisation("adam", 1e-3, weight_decay=MINIBATCH / n_train, warmup=0)
 
 
-MISTAKES: list[type[Code]] = Code.__subclasses__()
+# In the order of this file; a mistake may be a subclass of another.
+MISTAKES: list[type[Code]] = [
+    kind
+    for kind in list(globals().values())
+    if isinstance(kind, type) and issubclass(kind, Code) and kind is not Code
+]
