@@ -22,7 +22,7 @@ from aevb.terminal import Progress, StopOnSignal
 from aevb.training import experiments, job, names, selection
 from aevb.training.export import export
 from aevb.training.job import Job
-from aevb.training.loop import Diverged, Stopped
+from aevb.training.loop import SECONDS_BETWEEN_CHECKPOINTS, Diverged, Stopped
 from aevb.training.run import Run
 
 app = typer.Typer(
@@ -89,7 +89,7 @@ def train_runs(
     ] = 1,
     checkpoint_seconds: Annotated[
         float, typer.Option(min=0, help="Seconds between checkpoints.")
-    ] = 60,
+    ] = SECONDS_BETWEEN_CHECKPOINTS,
 ) -> None:
     """Train runs to a budget, one after the other, continuing from their checkpoints."""
     runs = [names.parse(name, study, setting or ()) for name in run_names]
@@ -128,7 +128,12 @@ def _load(run: Run) -> data.Dataset:
     return _dataset(run.dataset, run.split, run.pixels)
 
 
-def _train(job: Job, samples: float, stop: StopOnSignal, checkpoint_seconds: float = 60) -> None:
+def _train(
+    job: Job,
+    samples: float,
+    stop: StopOnSignal,
+    checkpoint_seconds: float = SECONDS_BETWEEN_CHECKPOINTS,
+) -> None:
     if stop.requested():  # while the data were loaded
         raise Stopped
     with closing(Progress(job.run)) as progress:

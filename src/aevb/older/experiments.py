@@ -104,6 +104,12 @@ def _row(**values: Tensor) -> Row:
     return row
 
 
+def _normalised(z: LogPartition, train: Tensor, test: Tensor) -> Row:
+    """Means of logs of unnormalised probabilities, less log Z; and how log Z was estimated."""
+    annealing = {"log_z": z.log_z, "log_z_error": z.error, "chains": z.effective_chains}
+    return _row(train=train - z.log_z, test=test - z.log_z) | annealing
+
+
 def _seconds(work: Callable[[], object]) -> float:
     """Processor seconds of some work."""
     start = time.process_time()
@@ -228,13 +234,8 @@ class Machine(Experiment):
 
     def _estimate(self, machine: RBM, dataset: Dataset, steps: int, purpose: str) -> Row:
         z = annealed(machine, mean_logits(dataset.train), steps, self.noise(purpose))
-        train = evaluation.evaluated(dataset.train)
-        row = _row(
-            train=machine.log_unnormalised(train) - z.log_z,
-            test=machine.log_unnormalised(dataset.test) - z.log_z,
-        )
-        chains = {"log_z": z.log_z, "log_z_error": z.error, "chains": z.effective_chains}
-        return row | chains
+        train = machine.log_unnormalised(evaluation.evaluated(dataset.train))
+        return _normalised(z, train, machine.log_unnormalised(dataset.test))
 
     def evaluate(self, training: Training, dataset: Dataset) -> Row:
         """As `Experiment.evaluate`."""
@@ -306,12 +307,8 @@ class Deep(Experiment):
         base = mean_logits(torch.sigmoid(model.top.hidden_logits(h)))
         z = annealed(model.top.upside_down(), base, steps, self.noise(f"annealing {at}"))
         noise = self.noise(f"q {at}")
-        row = _row(
-            train=model.log_ratio(evaluation.evaluated(dataset.train), noise) - z.log_z,
-            test=model.log_ratio(dataset.test, noise) - z.log_z,
-        )
-        chains = {"log_z": z.log_z, "log_z_error": z.error, "chains": z.effective_chains}
-        return row | chains
+        train = model.log_ratio(evaluation.evaluated(dataset.train), noise)
+        return _normalised(z, train, model.log_ratio(dataset.test, noise))
 
     def evaluate(self, training: Training, dataset: Dataset) -> Row:
         """As `Experiment.evaluate`."""

@@ -98,7 +98,7 @@ def marginal_logliks(
     """
     values = {}
     for split, images in {"train": points, "test": dataset.test.to(points.device)}.items():
-        joint = Joint(model.decoder, images[:1000])
+        joint = Joint(model.decoder, images[:LOGLIK_ROWS])
         start = starting_points(joint, noise)
         samples = sample_posterior(joint, start, noise)
         values[split] = appendix_d(samples).double()
@@ -118,7 +118,7 @@ def predictive_logliks(
     """
     values = {}
     for split, images in {"train": points, "test": dataset.test.to(points.device)}.items():
-        joint = Joint(model.decoder, images[:1000])
+        joint = Joint(model.decoder, images[:LOGLIK_ROWS])
         samples = sample_posterior(joint, starting_points(joint, noise), noise)
         values[split] = importance_sampled(joint, samples, noise).double()
         # A draw of z meets a draw of the weights, so the mean is over both.

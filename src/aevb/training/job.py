@@ -133,7 +133,7 @@ class Job:
         *,
         report: Callable[[int, Training], None] = lambda _end, _training: None,
         stop_requested: Callable[[], bool] = lambda: False,
-        seconds_between_checkpoints: float = 60.0,
+        seconds_between_checkpoints: float = loop.SECONDS_BETWEEN_CHECKPOINTS,
     ) -> None:
         """Train to `budget` samples, continuing from the run's checkpoint.
 

@@ -18,6 +18,7 @@ from aevb.model.randomness import indices
 from aevb.training.log_points import last_log_point, log_points
 
 SAMPLES_BETWEEN_REPORTS = 20_000
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
 Row = dict[str, float]
 State = dict[str, Any]
@@ -184,7 +185,7 @@ def train(
     *,
     report: Callable[[Training], None] = lambda _: None,
     checkpoint: Callable[[Training], None] = lambda _: None,
-    seconds_between_checkpoints: float = 60.0,
+    seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train to the first log point at or beyond `budget` samples.
